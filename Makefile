@@ -1,0 +1,39 @@
+# Every target does its own set-up; the second time it takes a second.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check format docs clean
+
+## A study on real photographs, from nothing to weights to take home (under 15 minutes).
+demo: $(READY)
+	$(BIN)/srtune demo $(DEMO)
+
+## The whole suite, on SQLite and on a PostgreSQL it starts itself.
+test: $(READY)
+	$(BIN)/python -m pytest -m "not gpu" $(TESTS)
+
+## What must be clean before a commit.
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m migrations.verify
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+## docs/study.md is made from the study definition's own schema.
+docs: $(READY)
+	$(BIN)/python -m service.cli.study_docs docs/study.md
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,37 @@
+"""Super-resolution losses, one file each; a new loss is one new file here and nothing else.
+
+Images are (N, 3, H, W) in [0, 1]; every loss is called as `loss(sr, hr, **needs)` and returns a
+scalar of at least float32 precision. Needs torch only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from losses._recipes import RECIPES
+from losses._registry import SPECS, build
+from losses._spec import (
+    InvalidParameter,
+    LossSpec,
+    Parameter,
+    Recipe,
+    RecipeTerm,
+    UnknownLoss,
+)
+
+__all__ = [
+    "RECIPES",
+    "SPECS",
+    "InvalidParameter",
+    "LossSpec",
+    "Parameter",
+    "Recipe",
+    "RecipeTerm",
+    "UnknownLoss",
+    "build",
+]
+
+for _sibling in sorted(found.name for found in pkgutil.iter_modules(__path__)):
+    if not _sibling.startswith("_"):
+        importlib.import_module(f"{__name__}.{_sibling}")

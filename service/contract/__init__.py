@@ -1,0 +1,1 @@
+"""The vocabulary that crosses HTTP. Imports pydantic and nothing of ours."""

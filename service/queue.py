@@ -1,0 +1,89 @@
+"""What waits for workers: putting trials into a study's queue and taking them out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from service.contract.trial import TrialKind, TrialState
+from service.db import now
+from service.models import Study, Trial
+from service.states import TRIAL_OPEN, move_trial, touch
+from service.tuner import Point
+
+
+def enqueue(
+    session: Session,
+    study: Study,
+    *,
+    kind: TrialKind,
+    origin: str,
+    seed: int,
+    point: Point | None = None,
+    coordinates: dict[str, Any] | None = None,
+    note: str = "",
+) -> Trial:
+    """Add a trial under the study's next number; the caller holds the study locked."""
+    trial = Trial(
+        uid=f"{study.id}-{study.next_number}",
+        study_id=study.id,
+        number=study.next_number,
+        kind=kind,
+        origin=origin,
+        note=note,
+        state=TrialState.QUEUED,
+        seed=seed,
+        coordinates=coordinates,
+        shares=point.shares if point else {},
+        weights=point.weights if point else {},
+        created=now(session),
+    )
+    study.next_number += 1
+    session.add(trial)
+    touch(study, trial)
+    session.flush()
+    return trial
+
+
+def trials_of(session: Session, study: Study, *kinds: TrialKind) -> list[Trial]:
+    """The study's trials of these kinds, in order of number."""
+    return list(
+        session.scalars(
+            select(Trial)
+            .where(Trial.study_id == study.id, Trial.kind.in_(kinds))
+            .order_by(Trial.number)
+        )
+    )
+
+
+def search_trials(session: Session, study: Study) -> int:
+    """How many trials count against the budget, however they ended."""
+    return session.execute(
+        select(func.count()).where(Trial.study_id == study.id, Trial.kind == TrialKind.SEARCH)
+    ).scalar_one()
+
+
+def any_open(session: Session, study: Study) -> bool:
+    """Whether a trial waits or trains."""
+    return (
+        session.scalar(
+            select(Trial.uid)
+            .where(Trial.study_id == study.id, Trial.state.in_(TRIAL_OPEN))
+            .limit(1)
+        )
+        is not None
+    )
+
+
+def cancel_open(session: Session, study: Study, reason: str, *, untried_only: bool = False) -> None:
+    """End what waits or trains without a result; workers hear it at their next heartbeat.
+
+    `untried_only` spares trials somebody has worked on.
+    """
+    wanted = select(Trial).where(Trial.study_id == study.id, Trial.state.in_(TRIAL_OPEN))
+    if untried_only:
+        wanted = wanted.where(Trial.token == 0)
+    for trial in session.scalars(wanted.order_by(Trial.number)).all():
+        move_trial(session, trial, TrialState.CANCELLED, reason)

@@ -1,0 +1,110 @@
+"""Shares with bounds, as points of a unit cube and back, without favouring any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+# Sums and bounds may be off by rounding: shares are sums of products of measured norms.
+SLACK = 1e-9
+_HALVINGS = 64
+
+
+class BoundedSimplex:
+    """The set of n shares that add up to 1, each within its [low, high].
+
+    n - 1 uniform numbers give a point that is uniform on the set, which without bounds is
+    Dirichlet(1, …, 1). Each number says how much is left for the later shares, as a quantile: the
+    volume of the rest is a signed sum of truncated powers over subsets of the widths, so its
+    distribution function is exact; it costs 2^(bounds that can bind) powers.
+
+    Raises ValueError when no point fits the bounds.
+    """
+
+    def __init__(self, low: Sequence[float], high: Sequence[float]) -> None:
+        above, below = 1.0 - sum(low), sum(high) - 1.0
+        if above < -SLACK or below < -SLACK:
+            raise ValueError(
+                f"shares within {list(zip(low, high, strict=True))} cannot add up to 1"
+            )
+        # From the nearer corner the truncated powers cancel least.
+        self._mirrored = below < above
+        self._low, self._high = np.asarray(low, float), np.asarray(high, float)
+        self._widths = [float(width) for width in self._high - self._low]
+        self._total = max(min(above, below), 0.0)
+        self._later = [
+            _truncations(self._widths[place + 1 :], self._total)
+            for place in range(len(self._widths) - 1)
+        ]
+
+    def shares(self, quantiles: Sequence[float]) -> list[float]:
+        """The n shares at these n - 1 numbers in [0, 1]."""
+        left, taken = self._total, []
+        for place, quantile in enumerate(quantiles):
+            least, most = self._left_range(place, left)
+            rest = self._quantile(place, quantile, least, most)
+            taken.append(left - rest)
+            left = rest
+        return [float(share) for share in self._shifted(np.asarray([*taken, left]))]
+
+    def quantiles(self, shares: Sequence[float]) -> list[float] | None:
+        """The n - 1 numbers that give these n shares; None when the shares break a bound."""
+        given = np.asarray(shares, float)
+        if abs(given.sum() - 1.0) > SLACK or not self._holds(given):
+            return None
+        taken = self._high - given if self._mirrored else given - self._low
+        left, found = self._total, []
+        for place, part in enumerate(taken[:-1]):
+            least, most = self._left_range(place, left)
+            rest = min(max(left - float(part), least), most)
+            bottom, top = self._volume(place, least), self._volume(place, most)
+            flat = top <= bottom
+            found.append(0.5 if flat else (self._volume(place, rest) - bottom) / (top - bottom))
+            left = rest
+        return [min(max(quantile, 0.0), 1.0) for quantile in found]
+
+    def _holds(self, shares: np.ndarray) -> bool:
+        inside = (shares >= self._low - SLACK) & (shares <= self._high + SLACK)
+        return bool(inside.all())
+
+    def _shifted(self, taken: np.ndarray) -> np.ndarray:
+        shares = self._high - taken if self._mirrored else self._low + taken
+        clipped: np.ndarray = np.clip(shares, self._low, self._high)
+        return clipped
+
+    def _left_range(self, place: int, left: float) -> tuple[float, float]:
+        """What may be left for the later shares once this one is taken."""
+        least = max(left - self._widths[place], 0.0)
+        most = min(left, sum(self._widths[place + 1 :]))
+        return min(least, most), most
+
+    def _volume(self, place: int, left: float) -> float:
+        """Grows with the chance that at most `left` is left after this share."""
+        sums, signs = self._later[place]
+        power = len(self._widths) - 1 - place
+        return float(signs @ np.maximum(left - sums, 0.0) ** power)
+
+    def _quantile(self, place: int, quantile: float, least: float, most: float) -> float:
+        bottom, top = self._volume(place, least), self._volume(place, most)
+        wanted = bottom + quantile * (top - bottom)
+        if len(self._later[place][0]) == 1:  # no bound can bind: a power, which has an inverse
+            power = len(self._widths) - 1 - place
+            return min(max(float(wanted ** (1.0 / power)), least), most)
+        for _ in range(_HALVINGS):
+            middle = (least + most) / 2
+            if self._volume(place, middle) < wanted:
+                least = middle
+            else:
+                most = middle
+        return (least + most) / 2
+
+
+def _truncations(widths: Sequence[float], total: float) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of the subsets of the widths below the total, each with (-1)^size."""
+    sums, signs = np.zeros(1), np.ones(1)
+    for width in widths:
+        sums, signs = np.concatenate([sums, sums + width]), np.concatenate([signs, -signs])
+        near = sums < total
+        sums, signs = sums[near], signs[near]
+    return (sums, signs) if len(sums) else (np.zeros(1), np.ones(1))

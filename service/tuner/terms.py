@@ -1,0 +1,28 @@
+"""Which terms of a study are searched, in which order and range."""
+
+from __future__ import annotations
+
+from service.contract.study import StudyDefinition, Term
+from service.contract.vocabulary import Vocabulary
+
+#: Shares below this are no share: the term would cost its time and move nothing.
+LEAST_SHARE = 0.005
+
+
+def reference_term(definition: StudyDefinition, vocabulary: Vocabulary) -> Term | None:
+    """The first distortion term, a searched one if possible: the warm-up's, the unit of weights."""
+    sided = [t for t in definition.losses if vocabulary.losses[t.loss].side == "distortion"]
+    return next((t for t in sided if t.searched), sided[0] if sided else None)
+
+
+def searched_terms(definition: StudyDefinition, vocabulary: Vocabulary) -> list[Term]:
+    """The searched terms, the reference first, the others as the study lists them."""
+    searched = [t for t in definition.losses if t.searched]
+    first = reference_term(definition, vocabulary)
+    return sorted(searched, key=lambda t: t is not first)
+
+
+def share_range(term: Term, vocabulary: Vocabulary) -> tuple[float, float]:
+    """The range in which a term's share is searched; too small a low end counts as 0."""
+    low, high = term.share or vocabulary.losses[term.loss].share
+    return (low if low >= LEAST_SHARE else 0.0), high

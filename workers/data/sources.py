@@ -1,0 +1,107 @@
+"""What a study calls `data.train` becomes photographs in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workers.data.decode import DataError, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+_PACKAGE = "package:"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photo:
+    """One photograph, decoded."""
+
+    name: str  #: its path below the source, for people
+    pixels: Tensor  #: uint8 (3, H, W), RGB
+
+
+def load(sources: Sequence[str]) -> list[Photo]:
+    """Return the photographs of all sources, each once, in the order of sources and paths.
+
+    A source is a folder (searched recursively; files of other kinds and hidden ones are passed
+    over), a file, or `package:skimage/data/coffee.png`: a file or folder that an installed Python
+    package carries. See `decode` for what becomes of depth, alpha and orientation.
+
+    Raises DataError for a missing path, an empty folder, or a file that cannot be decoded.
+    """
+    found: dict[Path, str] = {}
+    for source in sources:
+        for path, name in _files(source):
+            found.setdefault(path, name)
+    names = Counter(found.values())
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        pixels = list(pool.map(decode, found))
+    return [
+        Photo(name if names[name] == 1 else path.as_posix(), picture)
+        for (path, name), picture in zip(found.items(), pixels, strict=True)
+    ]
+
+
+def disjoint(train: Sequence[Photo], validation: Sequence[Photo]) -> None:
+    """Raise DataError if a validation photo is also trained on, under whatever name.
+
+    Scores on photographs seen in training say nothing about weights.
+    """
+    trained = {_digest(photo): photo.name for photo in train}
+    for photo in validation:
+        if twin := trained.get(_digest(photo)):
+            raise DataError(
+                f"data.validation holds {photo.name}, which data.train holds too (as {twin}); "
+                "remove it from one of them"
+            )
+
+
+def _digest(photo: Photo) -> bytes:
+    shape = repr(tuple(photo.pixels.shape)).encode()
+    return hashlib.sha256(shape + photo.pixels.contiguous().numpy().tobytes()).digest()
+
+
+def _files(source: str) -> list[tuple[Path, str]]:
+    """Each image file of a source, with its name below the source."""
+    root = _locate(source)
+    if root.is_file():
+        return [(root.resolve(), root.name)]
+    if not root.is_dir():
+        raise DataError(f"{source} does not exist on this worker; correct the path or mount it")
+    try:
+        files = sorted(path for path in root.rglob("*") if _wanted(path, root))
+    except OSError as error:
+        raise DataError(f"{source} cannot be read ({error}); correct its permissions") from error
+    if not files:
+        kinds = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        raise DataError(f"{source} holds no images; put files of these kinds there: {kinds}")
+    return [(path.resolve(), path.relative_to(root).as_posix()) for path in files]
+
+
+def _wanted(path: Path, root: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+    return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
+
+
+def _locate(source: str) -> Path:
+    """Where a source lies; a package is looked up, never imported."""
+    if not source.startswith(_PACKAGE):
+        return Path(source).expanduser()
+    name, _, inside = source.removeprefix(_PACKAGE).partition("/")
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError(
+            f"{source} needs the Python package `{name}`, which this worker does not have; "
+            "install it there, or use other photos"
+        )
+    return Path(spec.submodule_search_locations[0], inside)
