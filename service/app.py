@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, n
 from functools import partial
 from typing import Protocol
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from service.api import blobs, catalogue, events, health, problems, results, studies, workers
-from service.api.context import Service, needs
+from service.api.context import Service, needs_for_pages
 from service.blobs import Blobs
 from service.contract.vocabulary import Vocabulary
 from service.db import Database
@@ -22,7 +22,7 @@ from service.pulse import Pulse
 from service.reaper import clear_litter, sweep
 from service.schema import upgrade
 from service.settings import Settings
-from service.tokens import Scope, check_binding
+from service.tokens import check_binding
 
 _PROPOSE_SECONDS = 0.5
 _LITTER_SECONDS = 600.0
@@ -39,6 +39,9 @@ class LabBook(Protocol):
     def status(self) -> str:
         """ready, starting, away or off."""
 
+    def writes(self, method: str, path: str) -> bool:
+        """Whether a request to its routes may change it."""
+
 
 class NoLabBook:
     """A service without MLflow."""
@@ -47,6 +50,9 @@ class NoLabBook:
 
     def status(self) -> str:
         return "off"
+
+    def writes(self, method: str, path: str) -> bool:
+        return True
 
 
 OpenLabBook = Callable[[Settings, Database, Vocabulary], AbstractContextManager[LabBook]]
@@ -99,8 +105,9 @@ def create_app(
     )
     problems.install(app)
     app.add_middleware(health.RequestSeconds, registry=registry)
+    noted = [Depends(health.note_route)]
     for module in _ROUTERS:
-        app.include_router(module.router, prefix="/api/v1")
+        app.include_router(module.router, prefix="/api/v1", dependencies=noted)
     app.include_router(health.router)
 
     @app.get("/metrics", tags=["health"], summary="Figures for Prometheus")
@@ -142,7 +149,7 @@ def _start(
         stack.enter_context(litter.beating())
     lab_book = stack.enter_context(open_lab_book(settings, database, vocabulary))
     if lab_book.router is not None:
-        app.include_router(lab_book.router, dependencies=[needs(Scope.READ)])
+        app.include_router(lab_book.router, dependencies=[Depends(needs_for_pages)])
     app.state.service = Service(
         settings=settings,
         vocabulary=vocabulary,
@@ -150,6 +157,7 @@ def _start(
         blobs=store,
         wake=proposer.wake,
         lab_book=lab_book.status,
+        writes_pages=lab_book.writes,
     )
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from service.contract.errors import Unavailable
@@ -54,7 +55,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.sqlite = make_url(url).get_backend_name() == "sqlite"
-        self.engine = _sqlite(url) if self.sqlite else create_engine(url, pool_pre_ping=True)
+        self.engine = _sqlite(url) if self.sqlite else _postgres(url)
         # SQLite has one writer. Queueing for it here hands over at once; its own busy handler
         # sleeps between tries, and with many threads some of them sleep for seconds.
         self._turn: AbstractContextManager[object] = (
@@ -127,6 +128,8 @@ def _translated() -> Iterator[None]:
     """Foreign exceptions stop here: a database that is away or busy is `Unavailable`."""
     try:
         yield
+    except PoolTimeout as error:
+        raise Unavailable("every connection to the database is busy; try again") from error
     except OperationalError as error:
         raise Unavailable(f"the database cannot answer now ({error.orig}); try again") from error
     except DBAPIError as error:
@@ -135,8 +138,15 @@ def _translated() -> Iterator[None]:
         raise
 
 
+def _postgres(url: str) -> Engine:
+    # As many connections as the server has threads for requests: nobody waits for one.
+    return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=40)
+
+
 def _sqlite(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
+    engine = create_engine(
+        url, pool_size=10, max_overflow=40, connect_args={"timeout": 30, "check_same_thread": False}
+    )
 
     @event.listens_for(engine, "connect")
     def _connect(connection: sqlite3.Connection, _record: Any) -> None:

@@ -41,7 +41,10 @@ def advance(session: Session, study: Study, vocabulary: Vocabulary) -> None:
 
 def overspent(session: Session, study: Study, definition: StudyDefinition) -> str | None:
     """Which budget of time is used up, as a sentence; None while there is some left."""
-    at, budget = now(session), definition.budget
+    budget = definition.budget
+    if budget.wall_hours is None and budget.gpu_hours is None:
+        return None
+    at = now(session)
     if budget.wall_hours is not None and study.started is not None:
         hours = (at - study.started) / 3600
         if hours >= budget.wall_hours:

@@ -7,7 +7,7 @@ import logging
 from sqlalchemy import select
 
 from service.blobs import Blobs
-from service.contract.errors import StudyNotFound
+from service.contract.errors import LeaseLost, StudyNotFound
 from service.contract.trial import StudyState, TrialState
 from service.contract.vocabulary import Vocabulary
 from service.db import Database, now
@@ -52,8 +52,11 @@ def clear_litter(database: Database, blobs: Blobs) -> int:
 
 
 def _lapse(database: Database, uid: str, vocabulary: Vocabulary, settings: Settings) -> bool:
-    with database.writing() as session:
-        lapsed = lapse(session, uid, vocabulary=vocabulary, max_attempts=settings.max_attempts)
+    try:
+        with database.writing() as session:
+            lapsed = lapse(session, uid, vocabulary=vocabulary, max_attempts=settings.max_attempts)
+    except LeaseLost:
+        return False  # its study was deleted meanwhile
     if lapsed:
         logger.info("lease lapsed", extra={"trial": uid})
     return lapsed

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from service.contract.trial import Metrics, TrialKind, TrialState
+from service.contract.trial import Metrics, Transfer, TrialKind, TrialState
 from service.models import Attempt, Report, Study, Trial
+from service.tuner import transfer as transfer_of
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,14 @@ def device_seconds(session: Session, study: Study, *, at: float) -> float:
         .where(Trial.study_id == study.id)
     ).scalar_one()
     return float(spent or 0.0)
+
+
+def transfer(session: Session, study: Study) -> list[Transfer]:
+    """How well each rung's ranking has agreed with the end, so far."""
+    definition, scores = study.parsed(), scores_of(session, study)
+    return transfer_of(
+        scores.rungs,
+        scores.finals,
+        definition.objectives,
+        steps=definition.training.rung_steps(),
+    )

@@ -6,13 +6,11 @@ a lease that is over, or of somebody who never held it, raises LeaseLost and cha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.blobs import Blobs
-from service.contract.errors import InvalidRequest, LeaseLost
+from service.contract.errors import InvalidRequest
 from service.contract.trial import (
     Action,
     Blob,
@@ -30,36 +28,25 @@ from service.contract.trial import (
 )
 from service.contract.vocabulary import Vocabulary
 from service.db import now
+from service.holding import Held, hear, held_by, parting, repeated
 from service.models import Attempt, Study, Trial, Worker
 from service.models import Report as ReportRow
 from service.phases import advance
 from service.scores import scores_of
-from service.states import heard_from, locked, move_trial, touch
+from service.states import move_trial, touch
 from service.tuner import decide
 
 _RETRIED = frozenset({FailureCause.OUT_OF_MEMORY, FailureCause.STORAGE, FailureCause.ERROR})
 #: Seconds before the second attempt; doubled with every further one.
 BACK_OFF = 1.0
 _LONGEST_BACK_OFF = 60.0
-_END_ACTIONS = {"pruned": Action.PRUNE, "cancelled": Action.STOP}
-
-
-@dataclass(frozen=True)
-class _Held:
-    study: Study
-    trial: Trial
-    attempt: Attempt
-
-    @property
-    def over(self) -> bool:
-        return self.attempt.ended is not None
 
 
 def heartbeat(session: Session, lease_id: str, beat: Heartbeat, *, lease_seconds: float) -> Verdict:
     """Keep the lease for another `lease_seconds`, or hear that the trial is over."""
-    held = _held(session, lease_id, beat.token)
+    held = held_by(session, lease_id, beat.token)
     if held.over:
-        return _parting(held)
+        return parting(held)
     # A beat is no news: it does not count up the revision, or every page would reload on it.
     held.trial.step = max(held.trial.step, beat.step)
     held.trial.steps_per_second = beat.steps_per_second
@@ -80,16 +67,20 @@ def report(
 
     The first report of a step stays; its repeats get its verdict again.
     """
-    held = _held(session, lease_id, report.token)
+    held = held_by(session, lease_id, report.token)
     stored = session.get(ReportRow, (held.trial.uid, report.step))
-    if stored is not None and not (held.over and held.attempt.outcome == "cancelled"):
+    if held.over:
+        late_repeat = stored is not None and stored.token == report.token
+        if stored is None or not late_repeat or held.attempt.outcome != "complete":
+            return parting(held)
+        return Verdict(action=Action(stored.verdict), reason=stored.reason)
+    if report.checkpoint is not None:
+        _keep_resume(held.trial, report.checkpoint, blobs)
+    if stored is not None:
+        _prolong(session, held, lease_seconds)
         return Verdict(
             action=Action(stored.verdict), reason=stored.reason, expires_in=lease_seconds
         )
-    if held.over:
-        return _parting(held)
-    if report.checkpoint is not None:
-        _keep_resume(held.trial, report.checkpoint, blobs)
     row = ReportRow(
         trial_uid=held.trial.uid,
         step=report.step,
@@ -116,8 +107,8 @@ def complete(
     session: Session, lease_id: str, result: Result, *, vocabulary: Vocabulary, blobs: Blobs
 ) -> None:
     """Record the result of a trial; exactly one is ever accepted."""
-    held = _held(session, lease_id, result.token)
-    if _repeated(held, "complete"):
+    held = held_by(session, lease_id, result.token)
+    if repeated(held, "complete"):
         return
     study, trial = held.study, held.trial
     if trial.kind is TrialKind.START:
@@ -132,7 +123,7 @@ def complete(
     trial.step = result.step
     trial.train_seconds = result.train_seconds
     move_trial(session, trial, TrialState.COMPLETE)
-    _hear(session, held)
+    hear(session, held)
     session.flush()
     advance(session, study, vocabulary)
 
@@ -146,11 +137,11 @@ def fail(
     max_attempts: int,
 ) -> None:
     """End an attempt without a result: another follows, unless the cause or the number forbids."""
-    held = _held(session, lease_id, failure.token)
-    if _repeated(held, "failed"):
+    held = held_by(session, lease_id, failure.token)
+    if repeated(held, "failed"):
         return
     reason = f"{failure.cause.value}: {failure.message}"
-    _hear(session, held)
+    hear(session, held)
     _retry(
         session,
         held,
@@ -163,15 +154,15 @@ def fail(
 
 def release(session: Session, lease_id: str, release: Release, *, blobs: Blobs) -> None:
     """Take a trial back unfinished; the attempt does not count against the limit."""
-    held = _held(session, lease_id, release.token)
-    if _repeated(held, "released"):
+    held = held_by(session, lease_id, release.token)
+    if repeated(held, "released"):
         return
     if release.checkpoint is not None:
         _keep_resume(held.trial, release.checkpoint, blobs)
     held.trial.attempts -= 1
     held.trial.not_before = 0.0
     move_trial(session, held.trial, TrialState.QUEUED, release.reason, outcome="released")
-    _hear(session, held)
+    hear(session, held)
 
 
 def lapse(session: Session, uid: str, *, vocabulary: Vocabulary, max_attempts: int) -> bool:
@@ -180,7 +171,7 @@ def lapse(session: Session, uid: str, *, vocabulary: Vocabulary, max_attempts: i
     token = session.scalar(select(Attempt.token).where(Attempt.lease_id == lease_id))
     if lease_id is None or token is None:
         return False
-    held = _held(session, lease_id, token)
+    held = held_by(session, lease_id, token)
     if held.over or held.trial.expires is None or held.trial.expires > now(session):
         return False
     worker = session.get_one(Worker, held.attempt.worker_id)
@@ -189,56 +180,9 @@ def lapse(session: Session, uid: str, *, vocabulary: Vocabulary, max_attempts: i
     return True
 
 
-def _held(session: Session, lease_id: str, token: int) -> _Held:
-    """The attempt behind a lease, its study locked; LeaseLost for a lease nobody was given."""
-    found = session.execute(
-        select(Attempt, Trial.study_id)
-        .join(Trial, Trial.uid == Attempt.trial_uid)
-        .where(Attempt.lease_id == lease_id)
-    ).one_or_none()
-    if found is None:
-        raise LeaseLost(f"there is no lease {lease_id}; its study may be deleted; ask for another")
-    attempt, study_id = found
-    if attempt.token != token:
-        raise LeaseLost(f"token {token} does not belong to lease {lease_id}; ask for another lease")
-    study = locked(session, study_id)
-    trial = session.get_one(Trial, attempt.trial_uid, with_for_update=True, populate_existing=True)
-    # Somebody may have ended it while we waited for the lock.
-    session.refresh(attempt)
-    return _Held(study, trial, attempt)
-
-
-def _parting(held: _Held) -> Verdict:
-    """What a worker hears that still trains a trial which was ended for it."""
-    action = _END_ACTIONS.get(held.attempt.outcome)
-    if action is None:
-        raise _lost(held)
-    return Verdict(action=action, reason=held.attempt.reason)
-
-
-def _repeated(held: _Held, outcome: str) -> bool:
-    """Whether this very end was recorded before; LeaseLost if the attempt ended otherwise."""
-    if not held.over:
-        return False
-    if held.attempt.outcome != outcome:
-        raise _lost(held)
-    return True
-
-
-def _lost(held: _Held) -> LeaseLost:
-    return LeaseLost(
-        f"the lease {held.attempt.lease_id} of trial {held.trial.uid} is over "
-        f"({held.attempt.outcome}); stop training it"
-    )
-
-
-def _prolong(session: Session, held: _Held, lease_seconds: float) -> None:
+def _prolong(session: Session, held: Held, lease_seconds: float) -> None:
     held.trial.expires = now(session) + lease_seconds
-    _hear(session, held)
-
-
-def _hear(session: Session, held: _Held) -> None:
-    heard_from(session, session.get_one(Worker, held.attempt.worker_id))
+    hear(session, held)
 
 
 def _keep_resume(trial: Trial, checkpoint: Checkpoint, blobs: Blobs) -> None:
@@ -271,7 +215,7 @@ def _record_start(study: Study, result: Result, blobs: Blobs) -> None:
 
 
 def _judge(
-    session: Session, held: _Held, report: Report, vocabulary: Vocabulary, lease_seconds: float
+    session: Session, held: Held, report: Report, vocabulary: Vocabulary, lease_seconds: float
 ) -> Verdict:
     """Whether a search trial can still win; other kinds are trained through."""
     if held.trial.kind is TrialKind.SEARCH:
@@ -291,7 +235,7 @@ def _judge(
 
 def _retry(
     session: Session,
-    held: _Held,
+    held: Held,
     reason: str,
     *,
     outcome: str,

@@ -11,11 +11,21 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+import torch
 from sqlalchemy import create_engine, text
 
-from service.db import Database
+from service.db import Database, Row
 from service.schema import upgrade
+
+# One thread: two of them fight over shared cores, and bit-for-bit claims are per thread count.
+torch.set_num_threads(1)
+# How long an example takes says how busy the machine is, not whether the law holds.
+hypothesis.settings.register_profile(
+    "srtune", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("srtune")
 
 _numbers = itertools.count()
 
@@ -46,7 +56,17 @@ def postgres_cluster() -> Iterator[str]:
     # No TCP and no fsync: nobody else connects, and the data die with the session.
     options = f"-k {folder} -c listen_addresses='' -c fsync=off -c max_connections=200"
     subprocess.run(
-        [*as_user, str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "postgres", "-N"],
+        [
+            *as_user,
+            str(binaries / "initdb"),
+            "-D",
+            str(data),
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+            "-N",
+        ],
         check=True,
         capture_output=True,
         cwd="/",
@@ -69,21 +89,31 @@ def _postgres_url(cluster: str, name: str) -> str:
     return f"postgresql+psycopg://postgres@/{name}?host={cluster}"
 
 
-def _create_postgres(cluster: str, name: str, template: str = "template1") -> str:
+def _empty(url: str) -> None:
+    # A database of its own for every test would cost 8 MB of disk each.
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for table in reversed(Row.metadata.sorted_tables):
+            connection.execute(table.delete())
+    engine.dispose()
+
+
+def _create_postgres(cluster: str, name: str) -> str:
     engine = create_engine(_postgres_url(cluster, "postgres"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        connection.execute(text(f"CREATE DATABASE {name}"))
     engine.dispose()
     return _postgres_url(cluster, name)
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_cluster: str) -> str:
-    """A database with our tables, to copy."""
-    database = Database(_create_postgres(postgres_cluster, "migrated"))
+def postgres_migrated(postgres_cluster: str) -> str:
+    """The URL of a database with our tables, which tests share one after another."""
+    url = _create_postgres(postgres_cluster, "migrated")
+    database = Database(url)
     upgrade(database)
     database.close()
-    return "migrated"
+    return url
 
 
 @pytest.fixture(scope="session")
@@ -118,9 +148,9 @@ def database_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -
         path = tmp_path / "srtune.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         return f"sqlite:///{path}"
-    template = request.getfixturevalue("postgres_template")
-    cluster = request.getfixturevalue("postgres_cluster")
-    return _create_postgres(cluster, f"test{next(_numbers)}", template)
+    url: str = request.getfixturevalue("postgres_migrated")
+    _empty(url)
+    return url
 
 
 @pytest.fixture

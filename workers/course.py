@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from service.contract.reference import reference_term
 from service.contract.study import StudyDefinition, Training
 from service.contract.trial import Calibration, TrialJob, TrialKind
 from workers import models
@@ -18,11 +19,11 @@ from workers.start import (
     first_batch,
     load_start,
     pretrain,
-    reference_term,
     start_plan,
 )
 from workers.suppliers import DefinitionError, discriminators, placed, seeded
 from workers.trainer import Event, Log, Plan, optimizer, train
+from workers.vocabulary import vocabulary
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ def _start(job: TrialJob, bench: Bench, log: Log) -> Course:
     built = modules(terms)
     state = _state(definition, _discriminators(built, job.seed, bench), job.seed, bench, ema=0.0)
     adversaries = {key: a.discriminator for key, a in state.adversaries.items()}
-    reference = reference_term(definition)
+    reference = reference_term(definition, vocabulary())
+    if reference is None:
+        raise DefinitionError("no pixel loss is searched, so there is nothing to warm up on")
     alone, together = (
         criterion(chosen, built, weights=weights, networks=bench.networks, adversaries=adversaries)
         for chosen, weights in (

@@ -28,6 +28,7 @@ class Holding:
     lost: bool = False  #: another worker may have it; nothing may be said about it any more
     ended: bool = False  #: the service has recorded its end
     renewed: float = field(default_factory=time.monotonic)
+    told: float = 0.0  #: seconds of silence from which on the log says so (again)
     #: Held during a call that may end the lease, so that a beat cannot come between the end and
     #: the word of it.
     talking: threading.Lock = field(default_factory=threading.Lock)
@@ -39,7 +40,7 @@ class Holding:
 
     def hear(self, verdict: Verdict) -> None:
         """Take in the service's answer; anything but CONTINUE means that the trial is over there."""
-        self.renewed = time.monotonic()
+        self.renewed, self.told = time.monotonic(), 0.0
         if self.action is Action.CONTINUE and verdict.action is not Action.CONTINUE:
             self.action, self.reason, self.ended = verdict.action, verdict.reason, True
 
@@ -98,7 +99,10 @@ class Heartbeats:
             holding.lose(error.detail)
         except SrtuneError as error:
             silent = time.monotonic() - holding.renewed
-            logger.warning("heartbeat unanswered for %.0f s: %s", silent, error.detail)
+            if silent >= holding.told:
+                # Each line says twice as long a silence as the one before, or an hour's fill a disk.
+                holding.told = 2 * silent
+                logger.warning("heartbeat unanswered for %.0f s: %s", silent, error.detail)
         except ValueError as error:
             logger.warning("somebody else than the service answered a heartbeat: %s", error)
         finally:

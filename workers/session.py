@@ -35,6 +35,7 @@ from workers.heartbeat import Holding
 from workers.start import save_start
 from workers.tracking.images import png, sr_key, tile, tile_key
 from workers.tracking.spool import Spool
+from workers.tracking.system import SystemMeter
 from workers.trainer import Event
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class Session:
         self._course: Course | None = None
         self._sent: deque[_Sent] = deque()
         self._closing = False
+        self._meter = SystemMeter(bench.device)
         self._work = self._train()
 
     @property
@@ -153,7 +155,7 @@ class Session:
 
     def _log(self, values: Mapping[str, float], step: int) -> None:
         if self._spool is not None:
-            self._spool.metrics(values, step)
+            self._spool.metrics({**values, **self._meter.read()}, step)
 
     def _report(self, metrics: Metrics) -> None:
         """Send scores and the checkpoint they belong to; training does not wait for the answer."""

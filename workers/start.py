@@ -9,27 +9,12 @@ from typing import Any
 
 import torch
 
-import losses
-from service.contract.study import StudyDefinition, Term
+from service.contract.study import StudyDefinition
 from service.contract.trial import Calibration
 from workers.calibration import measure
 from workers.checkpoint import CheckpointUnreadable, TrainState, load, save
 from workers.criterion import Criterion
 from workers.trainer import Batches, Event, Log, Plan, discriminate, train
-
-
-def reference_term(definition: StudyDefinition) -> Term:
-    """Return the term the generator is pre-trained on: the first distortion term, searched first.
-
-    One that compares SR with HR, if there is any: a prior such as tv alone trains towards grey.
-    """
-    specs = {term.key: losses.SPECS[term.loss] for term in definition.losses}
-
-    def preference(term: Term) -> tuple[bool, bool, bool]:
-        spec = specs[term.key]
-        return (spec.side != "distortion", not spec.compares, not term.searched)
-
-    return min(definition.losses, key=preference)
 
 
 def start_plan(definition: StudyDefinition) -> Plan:
@@ -71,7 +56,10 @@ def pretrain(
     Yields after every step; a RUNG between the two phases, DONE at the end. Resumes in either.
     """
     for event in train(state, plan, batches, reference, log=log):
-        yield Event.RUNG if event is Event.DONE else event
+        if event is not Event.DONE:
+            yield event
+        elif state.step == plan.steps:  # and not resumed beyond it
+            yield Event.RUNG
     end = plan.steps + (discriminator_steps if state.adversaries else 0)
     while state.step < end:
         _discriminators_step(state, plan, batches, criterion, log=log)

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import (
+    HTTPAuthorizationCredentials,
+    HTTPBasic,
+    HTTPBasicCredentials,
+    HTTPBearer,
+)
 
 from service.blobs import Blobs
 from service.contract.vocabulary import Vocabulary
@@ -33,6 +38,8 @@ class Service:
     wake: Callable[[], None]
     #: What the lab book says about itself: ready, starting, away or off.
     lab_book: Callable[[], str]
+    #: Whether a request (method, path) to the lab book may change it.
+    writes_pages: Callable[[str, str], bool]
 
     @property
     def tracking_url(self) -> str | None:
@@ -47,17 +54,37 @@ def _service(request: Request) -> Service:
 
 ServiceDep = Annotated[Service, Depends(_service)]
 _bearer = HTTPBearer(auto_error=False, description="A token; not needed on loopback without any.")
+#: Browsers cannot send bearer tokens; their password prompt takes one, whatever the user name.
+_basic = HTTPBasic(auto_error=False, description="For browsers: any user, the token as password.")
+
+
+def _secret(
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    basic: Annotated[HTTPBasicCredentials | None, Depends(_basic)],
+) -> str | None:
+    if bearer is not None:
+        return bearer.credentials
+    return None if basic is None else basic.password
+
+
+SecretDep = Annotated[str | None, Depends(_secret)]
 
 
 def needs(scope: Scope) -> Any:
     """A dependency that passes callers who hold this scope."""
 
-    def check(
-        service: ServiceDep,
-        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    ) -> None:
-        secret = None if credentials is None else credentials.credentials
-        with service.database.reading() as session:
-            authorize(session, service.settings, secret, scope)
+    def check(service: ServiceDep, secret: SecretDep) -> None:
+        _authorize(service, secret, scope)
 
     return Depends(check)
+
+
+def needs_for_pages(request: Request, service: ServiceDep, secret: SecretDep) -> None:
+    """Pass callers who may do this in the lab book: look, or write as workers do."""
+    writes = service.writes_pages(request.method, request.path_params["path"])
+    _authorize(service, secret, Scope.WORKER if writes else Scope.READ)
+
+
+def _authorize(service: Service, secret: str | None, scope: Scope) -> None:
+    with service.database.reading() as session:
+        authorize(session, service.settings, secret, scope)

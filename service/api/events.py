@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from service import results, studies
+from service import studies, views
 from service.api.context import Service, ServiceDep, needs
 from service.api.problems import documented
 from service.contract.errors import StudyNotFound, Unavailable
@@ -76,7 +76,7 @@ def _news(service: Service, study_id: str, sent: StudyView | None, stale: bool) 
             raise StudyNotFound(f"the study {study_id} was deleted")
         if sent is not None and study.revision == sent.revision and not stale:
             return None
-        return results.study_view(session, study, tracking_url=service.tracking_url)
+        return views.study_view(session, study, tracking_url=service.tracking_url)
 
 
 def _differs(one: StudyView, other: StudyView) -> bool:

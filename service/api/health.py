@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from pydantic import BaseModel
 from sqlalchemy import func, select, text
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +22,8 @@ from service.db import Database
 from service.models import Attempt, Trial
 
 router = APIRouter(tags=["health"])
+_ROUTE = "srtune.route"
+_NO_ROUTE = "other"
 
 
 class Health(BaseModel):
@@ -76,6 +79,15 @@ class Ledger(Collector):
         ]
 
 
+async def note_route(request: Request) -> None:
+    """A dependency of every route: tells `RequestSeconds` the route's pattern.
+
+    The pattern and not the path, for one series per route instead of one per study. Routers hand
+    their routes a copy of the scope, so the middleware cannot read it there.
+    """
+    request.scope[_ROUTE][0] = request.scope["route"].path
+
+
 class RequestSeconds:
     """Middleware: how long answers took, by route; and the page with all figures."""
 
@@ -92,13 +104,12 @@ class RequestSeconds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = time.perf_counter()
+        begun, route = time.perf_counter(), [_NO_ROUTE]
+        scope[_ROUTE] = route
 
         async def observed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # The route's pattern, not the path: one series per route, not one per study.
-                route = getattr(scope.get("route"), "path", "other")
-                labels = (scope["method"], route, str(message["status"]))
+                labels = (scope["method"], route[0], str(message["status"]))
                 self._seconds.labels(*labels).observe(time.perf_counter() - begun)
             await send(message)
 

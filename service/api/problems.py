@@ -50,7 +50,7 @@ def problem_response(error: SrtuneError, *, headers: dict[str, str] | None = Non
     if isinstance(error, Unavailable):
         extra["Retry-After"] = _RETRY_SECONDS
     if isinstance(error, Unauthorized):
-        extra["WWW-Authenticate"] = "Bearer"
+        extra["WWW-Authenticate"] = 'Basic realm="srtune: any user, a token as password", Bearer'
     # Through the adapter, because a problem's `value` may be anything, NaN included.
     body = TypeAdapter(dict[str, Any]).dump_json(document.model_dump())
     return Response(body, status_code=error.status, media_type=MEDIA_TYPE, headers=extra)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from service import results, studies
+from service import results, scores, studies, views
 from service.api.context import ServiceDep, needs
 from service.api.problems import documented
 from service.contract.errors import (
@@ -50,10 +50,8 @@ def list_trials(
     """A page of trials with rungs and attempts."""
     with service.database.reading() as session:
         study = studies.find(session, ref)
-        views, following = results.trial_page(
-            session, study, state=state, cursor=cursor, limit=limit
-        )
-    return Page(items=views, next=following)
+        page, following = views.trial_page(session, study, state=state, cursor=cursor, limit=limit)
+    return Page(items=page, next=following)
 
 
 @router.get(
@@ -67,7 +65,7 @@ def get_trial(
 ) -> TrialView:
     """With its rungs, and every attempt at it."""
     with service.database.reading() as session:
-        return results.trial_numbered(session, studies.find(session, ref), number)
+        return views.trial_numbered(session, studies.find(session, ref), number)
 
 
 @router.post(
@@ -82,7 +80,7 @@ def enqueue(service: ServiceDep, ref: str, request: EnqueueRequest) -> TrialView
     with service.database.writing() as session:
         trial = studies.add_trial(session, ref, request, service.vocabulary)
         study = session.get_one(Study, trial.study_id)
-        return results.trial_views(session, study, [trial])[0]
+        return views.trial_views(session, study, [trial])[0]
 
 
 @router.get(
@@ -136,7 +134,7 @@ def importance(service: ServiceDep, ref: str) -> list[Importance]:
 def transfer(service: ServiceDep, ref: str) -> list[Transfer]:
     """Rank correlation of each rung with the end, per objective."""
     with service.database.reading() as session:
-        return results.transfer(session, studies.find(session, ref))
+        return scores.transfer(session, studies.find(session, ref))
 
 
 @router.get(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Query, Response
 
-from service import results, studies
+from service import studies, views
 from service.api.context import ServiceDep, needs
 from service.api.problems import documented
 from service.contract.errors import (
@@ -69,7 +69,7 @@ def submit(
             return StudyView.model_validate_json(json.dumps(answer))
         study = studies.create(session, definition, service.vocabulary)
         session.flush()
-        view = results.study_view(session, study, tracking_url=service.tracking_url)
+        view = views.study_view(session, study, tracking_url=service.tracking_url)
         if key is not None:
             studies.remember(session, key, json.loads(view.model_dump_json()))
     return view
@@ -98,10 +98,10 @@ def list_studies(
     """A page of studies with their progress."""
     with service.database.reading() as session:
         found, following = studies.page(session, state=state, cursor=cursor, limit=limit)
-        views = [
-            results.study_view(session, study, tracking_url=service.tracking_url) for study in found
+        page = [
+            views.study_view(session, study, tracking_url=service.tracking_url) for study in found
         ]
-    return Page(items=views, next=following)
+    return Page(items=page, next=following)
 
 
 @router.get(
@@ -114,7 +114,7 @@ def get_study(service: ServiceDep, ref: str) -> StudyView:
     """`ref` is the id, or the name: then the newest study of that name."""
     with service.database.reading() as session:
         study = studies.find(session, ref)
-        return results.study_view(session, study, tracking_url=service.tracking_url)
+        return views.study_view(session, study, tracking_url=service.tracking_url)
 
 
 @router.post(
@@ -127,7 +127,7 @@ def pause(service: ServiceDep, ref: str) -> StudyView:
     """What trains goes on to its end. Pausing twice is pausing once."""
     with service.database.writing() as session:
         study = studies.pause(session, ref)
-        return results.study_view(session, study, tracking_url=service.tracking_url)
+        return views.study_view(session, study, tracking_url=service.tracking_url)
 
 
 @router.post(
@@ -141,7 +141,7 @@ def resume(service: ServiceDep, ref: str) -> StudyView:
     with service.database.writing() as session:
         study = studies.resume(session, ref, service.vocabulary)
         session.flush()
-        view = results.study_view(session, study, tracking_url=service.tracking_url)
+        view = views.study_view(session, study, tracking_url=service.tracking_url)
     service.wake()
     return view
 
@@ -157,7 +157,7 @@ def stop(service: ServiceDep, ref: str) -> StudyView:
     with service.database.writing() as session:
         study = studies.stop(session, ref)
         session.flush()
-        return results.study_view(session, study, tracking_url=service.tracking_url)
+        return views.study_view(session, study, tracking_url=service.tracking_url)
 
 
 @router.delete(

@@ -52,23 +52,27 @@ def demo(
     Ends with the front as a table and as front.png, with comparison.png, and with the weights found
     beside the published ones. Interrupted, it goes on where it stopped.
     """
-    from service.cli.output import answer, console
+    from service.cli.output import answer, console, note
 
     started = time.monotonic()
     screen = console(stderr=as_json)
     _check_packages()
     definition = demo_definition(trials=trials, steps=steps)
-    with _sigterm_is_ctrl_c():
-        _fetch_networks(definition, screen)
-        with _stack(data.resolve(), workers, port, screen) as stack:
-            findings = _tune(stack, definition, screen)
-            _wait_for_pages(stack.plan.data, screen)
-            minutes = (time.monotonic() - started) / 60
-            shown = findings.shown(stack.url, minutes=minutes)
-            answer(findings.plain(stack.url), shown, as_json=as_json)
-            if keep:
-                screen.print(f"the dashboard stays up at {stack.url}/mlflow/ until Ctrl-C")
-                _until_ctrl_c()
+    try:
+        with _sigterm_is_ctrl_c():
+            _fetch_networks(definition, screen)
+            with _stack(data.resolve(), workers, port, screen) as stack:
+                findings = _tune(stack, definition, screen)
+                _wait_for_pages(stack.plan.data, screen)
+                minutes = (time.monotonic() - started) / 60
+                shown = findings.shown(stack.url, minutes=minutes)
+                answer(findings.plain(stack.url), shown, as_json=as_json)
+                if keep:
+                    screen.print(f"the dashboard stays up at {stack.url}/mlflow/ until Ctrl-C")
+                    _until_ctrl_c()
+    except KeyboardInterrupt:
+        note("interrupted; the same command goes on from here")
+        raise
 
 
 def demo_definition(*, trials: int | None = None, steps: int | None = None) -> dict[str, Any]:
@@ -118,7 +122,7 @@ def _stack(data: Path, workers: int, port: int, screen: Console) -> Stack:
     screen.print(f"starting the service and {workers} workers; their logs are in {data / 'logs'}")
     return Stack(
         Plan(data=data, port=port, devices=devices, threads=threads),
-        tell=lambda line: screen.print(f"[dim]{line}[/dim]"),
+        tell=lambda line: screen.print(line, style="dim"),
     )
 
 
@@ -127,8 +131,10 @@ def _tune(stack: Stack, definition: dict[str, Any], screen: Console) -> Findings
     from service.cli.watch import watch
     from service.client import Client
 
-    with Client(stack.url, patience=0) as client:
+    # A service that has just started may be busy with its first requests.
+    with Client(stack.url) as client:
         study = _study(client, definition, screen)
+    with Client(stack.url, patience=0) as client:
         places = (
             f"REST {stack.url}/docs   MLflow {stack.url}/mlflow/   Ctrl-C ends it in good order"
         )

@@ -69,9 +69,9 @@ def _chosen(front: Front, best: Best) -> list[tuple[str, TrialView]]:
     One trial that is two of them is one column.
     """
     roles = [
-        (front.members[-1], "least distortion"),
+        (front.members[-1], "distortion end"),
         (best.trial, "chosen"),
-        (front.members[0], "most detail"),
+        (front.members[0], "perception end"),
     ]
     trials = {trial.uid: trial for trial, _ in roles}
     return [

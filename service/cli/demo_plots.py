@@ -29,7 +29,13 @@ _PLACES = [
 
 
 def draw_front(front: Front, best: Best, words: Vocabulary, path: Path) -> Path:
-    """Draw the first two objectives of all complete trials; 1200 × 800 pixels."""
+    """Write the picture of a front, 1200 × 800 pixels."""
+    front_figure(front, best, words).savefig(path)
+    return path
+
+
+def front_figure(front: Front, best: Best, words: Vocabulary) -> Figure:
+    """The first two objectives of all complete trials."""
     figure = Figure(figsize=(12, 8), dpi=100, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.075, 0.085, 0.9, 0.83))
@@ -52,8 +58,7 @@ def draw_front(front: Front, best: Best, words: Vocabulary, path: Path) -> Path:
     line = sorted(_at(trial, across, up) for trial in front.members)
     points = [_at(trial, across, up) for trial in front.dominated]
     _place(figure, axes, labels, [*points, *_along(line)])
-    figure.savefig(path)
-    return path
+    return figure
 
 
 def _points(axes: Axes, front: Front, across: str, up: str) -> None:

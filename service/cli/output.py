@@ -20,7 +20,8 @@ def console(*, stderr: bool = False) -> Console:
 
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else _PIPE_WIDTH
-    return Console(file=stream, width=width, highlight=False)
+    # Reasons and paths are shown as they are: `[Errno 2]` is no markup and `:x:` no emoji.
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
 def answer(value: object, shown: RenderableType, *, as_json: bool) -> None:
@@ -29,7 +30,10 @@ def answer(value: object, shown: RenderableType, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
         sys.stdout.flush()
     else:
-        console().print(shown)
+        screen = console()
+        # A terminal too narrow for a table breaks its lines; Rich would cut figures off.
+        screen.width = max(screen.width, screen.measure(shown).minimum)
+        screen.print(shown)
 
 
 def note(text: str) -> None:

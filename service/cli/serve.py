@@ -59,7 +59,7 @@ def serve(
     from service.cli.listening import listen, only_one
     from service.cli.log import configure
 
-    configure(debug="SRTUNE_DEBUG" in os.environ)
+    configure(debug=bool(os.environ.get("SRTUNE_DEBUG")))
     settings = settings_from(data=data, host=host, port=port, database=database, mlflow=mlflow)
     with only_one(settings.data) if settings.database is None else nullcontext():
         bound = listen(settings.host, settings.port)

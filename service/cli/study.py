@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli import study_files, study_results
+from service.cli import study_files, study_results, study_watch
 from service.cli.options import DEFAULT_SERVER, Json, Server, StudyRef, Token, connect
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ app = typer.Typer(help="Write, submit, follow and end studies.", no_args_is_help
 app.command("init")(study_files.init)
 app.command("validate")(study_files.validate)
 app.command("submit")(study_files.submit)
+app.command("watch")(study_watch.watch)
 app.command("show")(study_results.show)
 app.command("trials")(study_results.trials)
 app.command("front")(study_results.front)
@@ -40,20 +41,6 @@ def list_(
     with connect(server, token) as client:
         found = client.studies(state=state)
     answer(found, tables.studies(found), as_json=as_json)
-
-
-@app.command("watch")
-def watch(
-    study: StudyRef,
-    server: Server = DEFAULT_SERVER,
-    token: Token = None,
-    as_json: Json = False,
-) -> None:
-    """Follow a study until it has ended: running trials, workers, the front so far.
-
-    Exits with 0 when it finished or was stopped, with 1 when it failed. --json: its end, as JSON.
-    """
-    follow(study, server=server, token=token, as_json=as_json)
 
 
 @app.command("pause")
@@ -109,17 +96,6 @@ def delete(
         f"deleted {found.name} ({found.id}) with {trials} trials",
         as_json=as_json,
     )
-
-
-def follow(study: str, *, server: str, token: str | None, as_json: bool) -> None:
-    """Watch a study to its end; with JSON, progress goes to stderr and the end to stdout."""
-    from service.cli import tables
-    from service.cli.output import answer, console
-    from service.cli.watch import watch as watch_study
-
-    with connect(server, token, patience=0) as client:
-        ended = watch_study(client, study, console(stderr=as_json))
-    answer(ended, tables.study(ended), as_json=as_json)
 
 
 def _tell(view: StudyView, *, as_json: bool) -> None:

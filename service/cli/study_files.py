@@ -91,7 +91,7 @@ def submit(
     """Store a study and start it."""
     from service.cli.definition_file import read
     from service.cli.output import answer, note
-    from service.cli.study import follow
+    from service.cli.study_watch import follow
 
     definition = read(file)
     with connect(server, token) as client:

@@ -37,8 +37,10 @@ STATE_STYLE: dict[str, str] = {
 }
 
 
-def plain_table(*columns: str, title: str | None = None, right: Iterable[str] = ()) -> Table:
-    """A table with a rule under its head and nothing else."""
+def plain_table(
+    *columns: str, title: str | None = None, right: Iterable[str] = (), wraps: Iterable[str] = ()
+) -> Table:
+    """A table with nothing but bold heads; only the columns of `wraps` may be broken."""
     table = Table(
         title=title, box=None, title_justify="left", title_style="bold", padding=(0, 2, 0, 0)
     )
@@ -47,7 +49,7 @@ def plain_table(*columns: str, title: str | None = None, right: Iterable[str] = 
             column,
             justify="right" if column in right else "left",
             header_style="bold",
-            no_wrap=True,
+            no_wrap=column not in wraps,
         )
     return table
 
@@ -56,7 +58,9 @@ def studies(views: Sequence[StudyView]) -> RenderableType:
     """One line per study."""
     if not views:
         return "no studies yet; `srtune study init` writes a first one"
-    table = plain_table("id", "name", "state", "trials", "time left", "created", "reason")
+    table = plain_table(
+        "id", "name", "state", "trials", "time left", "created", "reason", wraps=["reason"]
+    )
     for view in views:
         progress = view.progress
         table.add_row(
@@ -66,7 +70,7 @@ def studies(views: Sequence[StudyView]) -> RenderableType:
             f"{progress.done_trials}/{progress.budget_trials}",
             duration(progress.seconds_left) if view.finished is None else "",
             clock(view.created),
-            Text(view.reason, overflow="ellipsis"),
+            view.reason,
         )
     return table
 
@@ -79,7 +83,10 @@ def study(view: StudyView) -> RenderableType:
     rows: list[tuple[str, RenderableType]] = [
         ("id", view.id),
         ("state", Text.assemble(state(view.state), f"  {view.reason}" if view.reason else "")),
-        ("trials", f"{view.progress.done_trials} of {view.progress.budget_trials} done ({states})"),
+        (
+            "trials",
+            f"{view.progress.done_trials} of {view.progress.budget_trials} done; with the start {states}",
+        ),
         ("device hours", number(view.progress.gpu_hours)),
         ("time left", duration(view.progress.seconds_left)),
         ("model", f"{definition.model.name} ×{definition.data.scale}"),
@@ -101,7 +108,14 @@ def trials(views: Sequence[TrialView], objectives: Sequence[str]) -> RenderableT
     terms = list(dict.fromkeys(term for view in views for term in view.weights))
     names = [*objectives, *(f"w.{term}" for term in terms)]
     table = plain_table(
-        "#", "origin", "state", "step", *names, "reason", right=("#", "step", *names)
+        "#",
+        "origin",
+        "state",
+        "step",
+        *names,
+        "reason",
+        right=("#", "step", *names),
+        wraps=["reason"],
     )
     for view in views:
         table.add_row(
@@ -111,7 +125,7 @@ def trials(views: Sequence[TrialView], objectives: Sequence[str]) -> RenderableT
             f"{view.step}/{view.steps}",
             *(number(view.metrics.get(metric)) for metric in objectives),
             *(number(view.weights.get(term)) for term in terms),
-            Text(view.reason, overflow="ellipsis"),
+            view.reason,
         )
     return table
 
@@ -158,10 +172,10 @@ def best(found: Best, *, objectives: Sequence[str]) -> RenderableType:
 
 def published(recipes: Sequence[Recipe]) -> RenderableType:
     """Recipes as published, in their own conventions."""
-    table = plain_table("recipe", "weights as published", "source")
+    table = plain_table("recipe", "weights as published", "source", wraps=["source"])
     for recipe in recipes:
         weights = ", ".join(f"{term.loss} {number(term.weight)}" for term in recipe.terms)
-        table.add_row(recipe.name, weights, Text(recipe.source, overflow="ellipsis"))
+        table.add_row(recipe.name, weights, recipe.source)
     return table
 
 

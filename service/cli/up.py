@@ -120,7 +120,7 @@ def _end_on_signals() -> threading.Event:
 def _welcome(found: dict[str, str], logs: Path) -> str:
     lines = [
         "",
-        f"  service    [link={found['service']}]{found['service']}[/link]",
+        f"  service    {found['service']}",
         f"  REST docs  {found['docs']}",
         f"  MLflow     {found['mlflow'] or 'off'}",
         f"  data       {found['data']}",

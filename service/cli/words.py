@@ -123,8 +123,7 @@ def _overview(kind: str, words: Vocabulary) -> RenderableType:
     if kind == "recipes":
         return tables.published(list(words.recipes.values()))
     heads, row = _COLUMNS[kind]
-    table = tables.plain_table(*heads)
-    table.columns[-1].no_wrap = False
+    table = tables.plain_table(*heads, wraps=heads[-1:])
     for entry in getattr(words, kind).values():
         table.add_row(*row(entry))
     return table
@@ -157,17 +156,15 @@ def _detail(entry: Any) -> RenderableType:
     from service.cli.output import plain
     from service.cli.tables import plain_table
 
-    facts = plain_table("", "")
+    facts = plain_table("", "value", wraps=["value"])
     facts.show_header = False
-    facts.columns[1].no_wrap = False
     fields = {name: value for name, value in plain(entry).items() if name != "parameters"}
     for name, value in fields.items():
         facts.add_row(Text(name, style="bold"), _said(value))
     parameters: list[Parameter] = getattr(entry, "parameters", [])
     if not parameters:
         return facts
-    table = plain_table("parameter", "type", "default", "accepts", "meaning")
-    table.columns[-1].no_wrap = False
+    table = plain_table("parameter", "type", "default", "accepts", "meaning", wraps=["meaning"])
     for parameter in parameters:
         default = "required" if parameter.required else _said(parameter.default)
         row = (parameter.name, parameter.type, default, _accepted(parameter), parameter.description)

@@ -39,7 +39,7 @@ def worker(
     labels = labels_from(label or [])
     from service.cli.log import configure
 
-    configure(debug="SRTUNE_DEBUG" in os.environ)
+    configure(debug=bool(os.environ.get("SRTUNE_DEBUG")))
     from workers.agent import WorkerSettings, work
     from workers.device import DeviceUnavailable
 

@@ -6,9 +6,9 @@ when it is back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter
@@ -19,6 +19,7 @@ from service.settings import Settings
 from service.tracking.labbook import LabBook
 from service.tracking.projection import Projection
 from service.tracking.proxy import remote_transport, router, unix_transport
+from service.tracking.routes import writes
 from service.tracking.schema import schema_url
 from service.tracking.server import MlflowServer
 
@@ -40,6 +41,10 @@ class LabBookService:
         self.server = server
         self._projection = projection
 
+    def writes(self, method: str, path: str) -> bool:
+        """Whether a request to `/mlflow/{path}` may change the lab book."""
+        return writes(method, path)
+
     def status(self) -> Status:
         if self._projection is None:
             return "off"
@@ -54,13 +59,8 @@ def open_lab_book(
     settings: Settings,
     database: Database,
     vocabulary: Vocabulary,
-    *,
-    dependencies: Sequence[Any] = (),
 ) -> Iterator[LabBookService]:
-    """Start whatever `settings` ask for and stop it at the end; returns without waiting for it.
-
-    `dependencies` are FastAPI's and guard `/mlflow`.
-    """
+    """Start whatever `settings` ask for and stop it at the end; returns without waiting for it."""
     if not settings.mlflow:
         yield LabBookService()
         return
@@ -80,10 +80,11 @@ def open_lab_book(
         vocabulary,
         settings.url,
         own=server is not None,
+        ready=lambda: server is None or server.status == "ready",
         ended=server.analyze_soon if server is not None else lambda: None,
     )
     projection.start()
-    routes = router(transport, base_url=base_url, dependencies=dependencies, own_hosts=own_hosts)
+    routes = router(transport, base_url=base_url, own_hosts=own_hosts)
     try:
         yield LabBookService(routes, server, projection)
     finally:

@@ -49,8 +49,8 @@ class _News:
 class Projection:
     """Keeps MLflow's pages like our rows. `mirror` is one pass; `start` makes one every `every` s.
 
-    `own` says that this MLflow is ours alone, so its empty `Default` experiment may go. `ended` is
-    called when a study's last page is written.
+    `own` says that this MLflow is ours alone, so its empty `Default` experiment may go. While
+    `ready()` is false MLflow is left alone. `ended` is called when a study's last page is written.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Projection:
         *,
         every: float = 1.0,
         own: bool = False,
+        ready: Callable[[], bool] = lambda: True,
         ended: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
@@ -70,6 +71,7 @@ class Projection:
         self._studies_url = f"{public_url.rstrip('/')}/api/v1/studies"
         self._every = every
         self._own = own
+        self._ready = ready
         self._ended = ended
         #: What was written last, so that heartbeats do not become requests.
         self._written: dict[str, object] = {}
@@ -94,6 +96,8 @@ class Projection:
     def _run(self) -> None:
         pause, tidy = self._every, not self._own
         while not self._stopping.wait(pause):
+            if not self._ready():
+                continue
             try:
                 if not tidy:
                     self._labbook.delete_default_experiment()
@@ -171,6 +175,9 @@ class Projection:
             )
             self._forget(study)
             return 0
+        except ValueError:
+            # A definition this version cannot read must not stop the pages of all other studies.
+            logger.exception("study %s has no pages", study.id)
         self._mark(Study, Study.id == study.id, told_revision=study.revision)
         return 1 + len(news.trials)
 

@@ -11,7 +11,6 @@ import json
 import re
 import zlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx2
@@ -68,16 +67,15 @@ def router(
     transport: httpx2.AsyncBaseTransport,
     *,
     base_url: str = "http://localhost",
-    dependencies: Sequence[Any] = (),
     own_hosts: Sequence[str] = (),
 ) -> APIRouter:
     """Routes `/mlflow` and below, answered by the MLflow behind `transport`.
 
-    `dependencies` are FastAPI's, for authentication. `own_hosts` are names (`host:port`) under
+    `own_hosts` are names (`host:port`) under
     which browsers know us when something in between rewrites Host.
     """
     upstream = httpx2.AsyncClient(transport=transport, base_url=base_url, timeout=120.0)
-    routes = APIRouter(dependencies=list(dependencies), include_in_schema=False)
+    routes = APIRouter(include_in_schema=False)
 
     @routes.api_route("/mlflow", methods=["GET"])
     async def _home() -> Response:

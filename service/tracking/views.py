@@ -100,7 +100,7 @@ def _state(definition: StudyDefinition) -> dict[str, Any]:
     columns += [f"params.`w.{term}`" for term in terms]
     columns += [f"params.`s.{term}`" for term in terms]
     return {
-        "searchFilter": "tags.`srt.kind` != 'study'",
+        "searchFilter": "tags.`srt.kind` != 'study' AND tags.`srt.kind` != 'start'",
         "orderByKey": f"metrics.`{results[0]}`",
         "orderByAsc": False,
         "startTime": "ALL",

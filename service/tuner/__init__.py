@@ -11,7 +11,6 @@ from service.tuner.memory import ContradictoryObservation, Memory, Observation
 from service.tuner.pruning import Decision, decide
 from service.tuner.recipes import Translation, baseline, translate, translate_named
 from service.tuner.space import Coordinates, Point, Space, UnusableCalibration
-from service.tuner.terms import reference_term
 from service.tuner.transfer import transfer
 
 # It announces every study it creates, and ours are created and thrown away.
@@ -36,7 +35,6 @@ __all__ = [
     "importance",
     "knee",
     "ranks",
-    "reference_term",
     "transfer",
     "translate",
     "translate_named",

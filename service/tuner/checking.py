@@ -6,7 +6,7 @@ from service.contract.errors import Problem
 from service.contract.study import StudyDefinition, Term
 from service.contract.vocabulary import Vocabulary
 from service.tuner.simplex import SLACK
-from service.tuner.terms import reference_term, searched_terms, share_range
+from service.tuner.terms import searched_terms, share_range
 
 
 def check_space(definition: StudyDefinition, vocabulary: Vocabulary) -> list[Problem]:
@@ -16,16 +16,7 @@ def check_space(definition: StudyDefinition, vocabulary: Vocabulary) -> list[Pro
     """
     if any(term.loss not in vocabulary.losses for term in definition.losses):
         return []
-    problems = []
-    if reference_term(definition, vocabulary) is None:
-        problems.append(
-            Problem(
-                path="losses",
-                message="no loss is a distortion term, and the warm-up trains on the first one; "
-                "add a pixel loss",
-                allowed=sorted(n for n, i in vocabulary.losses.items() if i.side == "distortion"),
-            )
-        )
+    problems: list[Problem] = []
     searched = searched_terms(definition, vocabulary)
     if all(term.optional for term in searched):
         problems.append(

@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from service.contract.errors import InvalidStudy, Problem
+from service.contract.reference import reference_term
 from service.contract.study import StudyDefinition, Term
 from service.contract.vocabulary import Recipe, RecipeTerm, Vocabulary
-from service.tuner.terms import reference_term
 
 #: The recipe every study knows: the reference term alone, what tuning must beat.
 PIXEL = "pixel"

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+from service.contract.reference import reference_term
 from service.contract.study import StudyDefinition, Term
 from service.contract.vocabulary import Vocabulary
 
 #: Shares below this are no share: the term would cost its time and move nothing.
 LEAST_SHARE = 0.005
-
-
-def reference_term(definition: StudyDefinition, vocabulary: Vocabulary) -> Term | None:
-    """The first distortion term, a searched one if possible: the warm-up's, the unit of weights."""
-    sided = [t for t in definition.losses if vocabulary.losses[t.loss].side == "distortion"]
-    return next((t for t in sided if t.searched), sided[0] if sided else None)
 
 
 def searched_terms(definition: StudyDefinition, vocabulary: Vocabulary) -> list[Term]:

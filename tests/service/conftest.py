@@ -114,9 +114,7 @@ class Bench:
         self.worker = self.register("one")
 
     def register(self, name: str, **options: Any) -> str:
-        registration = Registration(
-            name=name, devices=[Device(kind="cpu", name="cpu")], **options
-        )
+        registration = Registration(name=name, devices=[Device(kind="cpu", name="cpu")], **options)
         with self.database.writing() as session:
             return fleet.register(session, registration).id
 
@@ -173,9 +171,7 @@ class Bench:
     def complete(self, lease: Lease, **changes: Any) -> None:
         result = self.result(lease, **changes)
         with self.database.writing() as session:
-            trials.complete(
-                session, lease.id, result, vocabulary=self.vocabulary, blobs=self.blobs
-            )
+            trials.complete(session, lease.id, result, vocabulary=self.vocabulary, blobs=self.blobs)
 
     def fail(self, lease: Lease, cause: FailureCause = FailureCause.ERROR) -> None:
         failure = Failure(token=lease.token, cause=cause, message="it broke")
@@ -239,7 +235,11 @@ def blobs(tmp_path: Path) -> Blobs:
 
 @pytest.fixture
 def bench(
-    database: Database, vocabulary: Vocabulary, definition: dict[str, Any], blobs: Blobs, tmp_path: Path
+    database: Database,
+    vocabulary: Vocabulary,
+    definition: dict[str, Any],
+    blobs: Blobs,
+    tmp_path: Path,
 ) -> Bench:
     settings = Settings(data=tmp_path, max_attempts=3, mlflow=False)
     return Bench(database, vocabulary, definition, blobs, settings)

@@ -37,7 +37,7 @@ Srtune = Callable[..., Ran]
 @pytest.fixture
 def srtune(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Srtune:
     """Run a command in this process, as the entry point does."""
-    monkeypatch.delenv("SRTUNE_DEBUG", raising=False)
+    monkeypatch.setenv("SRTUNE_DEBUG", "")  # put back after a test that sets it
 
     def run(*arguments: str) -> Ran:
         monkeypatch.setattr(sys, "argv", ["srtune", *arguments])

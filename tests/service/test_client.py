@@ -229,9 +229,7 @@ def test_objects_of_any_size_go_there_and_back(serve: Serve, tmp_path: Path) -> 
         assert client.get_blob(blob, tmp_path / "back" / "again").read_bytes() == content
 
 
-def test_events_tell_every_state_until_the_end(
-    serve: Serve, definition: dict[str, Any]
-) -> None:
+def test_events_tell_every_state_until_the_end(serve: Serve, definition: dict[str, Any]) -> None:
     client = serve().client()
     study = client.submit(definition)
     events = client.events(study.id)

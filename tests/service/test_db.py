@@ -22,10 +22,14 @@ def _worker(name: str) -> Worker:
 
 
 def test_an_error_undoes_the_whole_transaction(database: Database) -> None:
-    with pytest.raises(ZeroDivisionError), database.writing() as session:
-        session.add(_worker("a"))
-        session.flush()
-        raise ZeroDivisionError
+    def write() -> None:
+        with database.writing() as session:
+            session.add(_worker("a"))
+            session.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
     with database.reading() as session:
         assert session.scalars(select(Worker)).all() == []
 
@@ -47,20 +51,23 @@ def test_the_clock_is_unix_time_with_fractions(database: Database) -> None:
     assert 0.005 < second - first < 1.0
 
 
-def test_writers_of_one_row_lose_no_update(database: Database) -> None:
+def test_writers_of_one_row_lose_no_update(database: Database, database_url: str) -> None:
     with database.writing() as session:
         session.add(_worker("a"))
+    # A second process, such as the command line, has its own connections.
+    other = Database(database_url)
 
-    def count() -> None:
+    def count(through: Database) -> None:
         for _ in range(10):
-            with database.writing() as session:
+            with through.writing() as session:
                 session.get_one(Worker, "a", with_for_update=True).slots += 1
 
-    threads = [threading.Thread(target=count) for _ in range(8)]
+    threads = [threading.Thread(target=count, args=(one,)) for one in (database, other) * 4]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    other.close()
     with database.reading() as session:
         assert session.get_one(Worker, "a").slots == 80
 

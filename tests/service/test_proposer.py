@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from service import studies
-from service.contract.trial import FailureCause, StudyState, TrialKind, TrialState
+from service.contract.trial import EnqueueRequest, FailureCause, StudyState, TrialKind, TrialState
 from service.models import Study, Trial
 from service.proposer import Memories
 
@@ -137,3 +137,29 @@ def test_a_study_of_failures_ends(bench: Bench) -> None:
     assert "no trial was completed" in ended.reason
     states = [trial.state for trial in bench.trials(study)[1:]]
     assert states == [TrialState.FAILED] * 6
+
+
+class Interrupted(Memories):
+    """While it thinks for the first time, a person queues a point of his own."""
+
+    def __init__(self, bench: Bench, study: str) -> None:
+        super().__init__(bench.vocabulary)
+        self._bench, self._study = bench, study
+        self.thought: dict[int, Any] = {}
+
+    def propose(self, study: Study, number: int, *, clock: int) -> Any:
+        if not self.thought:
+            request = EnqueueRequest(weights={"l1": 1.0, "edge": 1.0})
+            with self._bench.database.writing() as session:
+                studies.add_trial(session, self._study, request, self._bench.vocabulary)
+        self.thought[number] = super().propose(study, number, clock=clock)
+        return self.thought[number]
+
+
+def test_a_thought_for_a_number_somebody_took_is_void(bench: Bench) -> None:
+    study = bench.calibrated(search={"ahead": 3})
+    bench.memories = memories = Interrupted(bench, study)
+    bench.propose()
+    trials = bench.trials(study)
+    assert [trial.origin for trial in trials[2:]] == ["user", "sampler"]
+    assert trials[3].coordinates == memories.thought[3]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service import results
+from service import results, scores, views
 from service.contract.errors import InvalidRequest, TrialNotFound
 from service.contract.trial import Action, TrialState
 from service.models import Study, Trial
@@ -21,20 +21,20 @@ def _read(bench: Bench, study: str, question: Any, *args: Any) -> Any:
 
 def test_the_time_left_is_unknown_until_something_finished(bench: Bench) -> None:
     study = bench.calibrated()
-    assert _read(bench, study, results.progress).seconds_left is None
+    assert _read(bench, study, views.progress).seconds_left is None
 
 
 def test_the_time_left_is_what_remains_by_the_mean_over_the_slots(bench: Bench) -> None:
     study = bench.calibrated()
     bench.propose()
     bench.complete(bench.lease()[0], train_seconds=10.0)
-    assert _read(bench, study, results.progress).seconds_left == pytest.approx(50.0)
+    assert _read(bench, study, views.progress).seconds_left == pytest.approx(50.0)
     [lease] = bench.lease()
     with bench.database.writing() as session:
         session.get_one(Trial, lease.job.uid).step = 40
-    assert _read(bench, study, results.progress).seconds_left == pytest.approx(46.0)
+    assert _read(bench, study, views.progress).seconds_left == pytest.approx(46.0)
     bench.register("two", slots=3)
-    assert _read(bench, study, results.progress).seconds_left == pytest.approx(46.0 / 4)
+    assert _read(bench, study, views.progress).seconds_left == pytest.approx(46.0 / 4)
 
 
 def test_progress_counts_every_state(bench: Bench) -> None:
@@ -42,7 +42,7 @@ def test_progress_counts_every_state(bench: Bench) -> None:
     bench.propose()
     bench.complete(bench.lease()[0])
     bench.lease()
-    progress = _read(bench, study, results.progress)
+    progress = _read(bench, study, views.progress)
     assert (progress.budget_trials, progress.done_trials) == (6, 1)
     assert progress.states[TrialState.COMPLETE] == 2
     assert progress.states[TrialState.LEASED] == 1
@@ -89,7 +89,7 @@ def test_a_trial_that_cannot_win_is_stopped_where_ranks_are_known_to_hold(bench:
     assert bench.report(lease, 50, metrics=poor).action is Action.PRUNE
     trial = bench.trials(study)[lease.job.number]
     assert (trial.state, trial.reason) == (TrialState.PRUNED, verdict.reason)
-    transfer = _read(bench, study, results.transfer)
+    transfer = _read(bench, study, scores.transfer)
     assert [one.correlation["psnr_y"] for one in transfer] == pytest.approx([1.0, 1.0, 1.0])
 
 
@@ -104,7 +104,7 @@ def test_importance_names_every_searched_term(bench: Bench) -> None:
 def test_a_number_that_does_not_exist_is_told_with_the_range(bench: Bench) -> None:
     study = bench.calibrated()
     with pytest.raises(TrialNotFound, match="trials are 0 to 1"):
-        _read(bench, study, results.trial_numbered, 7)
+        _read(bench, study, views.trial_numbered, 7)
 
 
 def test_pages_of_trials_hold_each_once(bench: Bench) -> None:
@@ -115,8 +115,6 @@ def test_pages_of_trials_hold_each_once(bench: Bench) -> None:
     while cursor is not None:
         with bench.database.reading() as session:
             row = session.get_one(Study, study)
-            views, cursor = results.trial_page(
-                session, row, state=None, cursor=int(cursor), limit=3
-            )
-        numbers += [view.number for view in views]
+            page, cursor = views.trial_page(session, row, state=None, cursor=int(cursor), limit=3)
+        numbers += [view.number for view in page]
     assert numbers == list(range(7))

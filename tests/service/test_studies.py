@@ -249,3 +249,12 @@ def test_spent_device_hours_end_the_search(bench: Bench) -> None:
     bench.propose()
     assert bench.study(study).state is StudyState.FINISHED
     assert len(bench.trials(study)) == 2
+
+
+def test_an_empty_queue_is_no_end_while_there_is_budget(bench: Bench) -> None:
+    study = bench.calibrated(search={"recipes": []})
+    assert bench.lease() == []
+    assert bench.study(study).state is StudyState.ACTIVE
+    bench.run_through(study)
+    assert [trial.origin for trial in bench.trials(study)[1:]] == ["sampler"] * 6
+    assert bench.study(study).state is StudyState.FINISHED

@@ -36,14 +36,13 @@ def _beat(bench: Bench, lease: Lease, *, step: int = 5) -> Verdict:
 def _lapse(bench: Bench, lease: Lease) -> bool:
     bench.set_back(lease.job.uid, 60.0)
     with bench.database.writing() as session:
-        return trials.lapse(
-            session, lease.job.uid, vocabulary=bench.vocabulary, max_attempts=3
-        )
+        return trials.lapse(session, lease.job.uid, vocabulary=bench.vocabulary, max_attempts=3)
 
 
 def _trial(bench: Bench, lease: Lease) -> TrialRow:
     with bench.database.reading() as session:
-        return session.get_one(TrialRow, lease.job.uid)
+        trial: TrialRow = session.get_one(TrialRow, lease.job.uid)
+    return trial
 
 
 def _outcomes(bench: Bench, lease: Lease) -> list[str]:
@@ -93,13 +92,17 @@ def test_a_repeated_result_is_recorded_once(bench: Bench) -> None:
 def test_a_fenced_worker_changes_nothing(bench: Bench) -> None:
     bench.calibrated()
     [old] = bench.lease()
+    bench.report(old, 25)
     assert _lapse(bench, old)
     [new] = bench.lease(worker=bench.register("two"))
     assert (new.job.uid, new.token) == (old.job.uid, old.token + 1)
+    bench.report(new, 50)
     before = _trial(bench, new)
     for write in (
         lambda: bench.complete(old),
         lambda: bench.report(old, 25),
+        lambda: bench.report(old, 50),
+        lambda: bench.report(old, 75),
         lambda: bench.fail(old),
         lambda: bench.release(old),
         lambda: _beat(bench, old),
@@ -170,13 +173,16 @@ def test_some_failures_are_final(bench: Bench, cause: str) -> None:
 
 def test_other_failures_are_tried_again_after_a_pause_until_the_limit(bench: Bench) -> None:
     bench.calibrated()
-    for attempt in (1, 2, 3):
+    attempts = []
+    for _ in range(3):
         [lease] = bench.lease()
-        assert lease.job.attempt == attempt
+        attempts.append(lease)
         bench.fail(lease, FailureCause.ERROR)
         bench.fail(lease, FailureCause.ERROR)
         assert bench.lease() == []
         bench.no_waiting()
+    assert [lease.job.attempt for lease in attempts] == [1, 2, 3]
+    lease = attempts[-1]
     trial = _trial(bench, lease)
     assert (trial.state, trial.attempts) == (TrialState.FAILED, 3)
     assert _outcomes(bench, lease) == ["failed"] * 3
@@ -190,9 +196,7 @@ def test_a_heartbeat_keeps_the_lease(bench: Bench) -> None:
     bench.set_back(lease.job.uid, 60.0)
     assert _beat(bench, lease).action is Action.CONTINUE
     with bench.database.writing() as session:
-        assert not trials.lapse(
-            session, lease.job.uid, vocabulary=bench.vocabulary, max_attempts=3
-        )
+        assert not trials.lapse(session, lease.job.uid, vocabulary=bench.vocabulary, max_attempts=3)
     trial = _trial(bench, lease)
     assert (trial.state, trial.step, trial.steps_per_second) == (TrialState.LEASED, 5, 2.0)
 
@@ -262,3 +266,36 @@ def test_of_two_results_at_once_one_is_recorded(bench: Bench) -> None:
         thread.join()
     assert len(set(revisions)) == 1
     assert _outcomes(bench, lease) == ["complete"]
+
+
+def test_ends_at_once_get_different_times_of_the_studys_clock(bench: Bench) -> None:
+    study = bench.calibrated(budget={"trials": 9}, search={"ahead": 8})
+    bench.propose()
+    leases = bench.lease(8)
+    before = bench.study(study)
+    barrier = threading.Barrier(len(leases))
+
+    def finish(lease: Lease) -> None:
+        barrier.wait()
+        bench.complete(lease)
+
+    threads = [threading.Thread(target=finish, args=(lease,)) for lease in leases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    after, ended = bench.study(study), bench.trials(study)[1:]
+    assert {trial.finished_clock for trial in ended} == set(
+        range(before.clock + 1, after.clock + 1)
+    )
+    assert len({trial.revision for trial in ended}) == 8
+
+
+def test_a_repeated_report_keeps_the_lease_like_a_first_one(bench: Bench) -> None:
+    bench.calibrated()
+    [lease] = bench.lease()
+    bench.report(lease, 25)
+    bench.set_back(lease.job.uid, 60.0)
+    bench.report(lease, 25)
+    with bench.database.writing() as session:
+        assert not trials.lapse(session, lease.job.uid, vocabulary=bench.vocabulary, max_attempts=3)

@@ -19,8 +19,13 @@ from service.tuner import ContradictoryObservation, Coordinates, Memory, Observa
 Sampler = Literal["tpe", "gp", "nsga2", "random"]
 
 
+FAMILIES = {"l1": "pixel", "charbonnier": "pixel"}
+
+
 def _loss(name: str, side: Side) -> LossInfo:
-    return LossInfo(name=name, family=name, summary="", side=side, share=(0.0, 1.0))
+    return LossInfo(
+        name=name, family=FAMILIES.get(name, name), summary="", side=side, share=(0.0, 1.0)
+    )
 
 
 VOCABULARY = Vocabulary(

@@ -100,7 +100,7 @@ def test_what_guards_the_service_guards_mlflow(mlflow: MlflowServer) -> None:
         raise HTTPException(401)
 
     app = FastAPI()
-    app.include_router(router(unix_transport(str(mlflow.socket)), dependencies=[Depends(closed)]))
+    app.include_router(router(unix_transport(str(mlflow.socket))), dependencies=[Depends(closed)])
     with TestClient(app) as client:
         assert client.get("/mlflow/").status_code == 401
         assert client.get("/mlflow", follow_redirects=False).status_code == 401

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from service.contract.errors import Unavailable
-from service.tracking.schema import newest_revision, schema_url, upgrade_if_old
+from service.tracking.schema import newest_revision, revision, schema_url, upgrade_if_old
 from service.tracking.server import MlflowServer
 
 _PARENT = """
