@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx2
 import psutil
@@ -137,6 +137,12 @@ class Pages:
 
     def __init__(self, address: str) -> None:
         self._http = httpx2.Client(base_url=f"{address}/api/2.0/mlflow", timeout=20)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
 
     def runs(self, study_id: str) -> list[dict[str, Any]]:
         """The runs of a study's trials; none while MLflow is away."""

@@ -113,7 +113,8 @@ def test_a_killed_mlflow_shows_every_point_once_in_the_end(
         bench.mlflow(service).kill()
     bench.end(study.id)
     assert outcome(bench.client.trials(study.id)) == undisturbed
-    pages_are_whole(Pages(f"{bench.url}/mlflow"), study.id)
+    with Pages(f"{bench.url}/mlflow") as pages:
+        pages_are_whole(pages, study.id)
 
 
 def test_without_mlflow_all_along_only_the_pages_come_later(
@@ -128,7 +129,8 @@ def test_without_mlflow_all_along_only_the_pages_come_later(
         bench.end(study.id)
         assert outcome(bench.client.trials(study.id)) == undisturbed
         bench.processes.append(mlflow_at(free_port, tmp_path / "mlflow"))
-        pages_are_whole(Pages(address), study.id)
+        with Pages(address) as pages:
+            pages_are_whole(pages, study.id)
     finally:
         bench.close()
 
