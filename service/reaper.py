@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from service.blobs import Blobs
 from service.contract.errors import LeaseLost, StudyNotFound
@@ -12,7 +12,7 @@ from service.contract.trial import StudyState, TrialState
 from service.contract.vocabulary import Vocabulary
 from service.db import Database, now
 from service.fleet import bury
-from service.models import Study, Trial
+from service.models import Idempotency, Study, Trial
 from service.phases import advance, overspent
 from service.settings import Settings
 from service.states import locked
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 #: An upload is referred to within this time, or never.
 _UPLOAD_SECONDS = 6 * 3600.0
+#: A request is repeated within this time, or never.
+_REPEAT_SECONDS = 24 * 3600.0
 
 
 def sweep(database: Database, vocabulary: Vocabulary, settings: Settings) -> list[str]:
@@ -45,7 +47,13 @@ def sweep(database: Database, vocabulary: Vocabulary, settings: Settings) -> lis
 
 
 def clear_litter(database: Database, blobs: Blobs) -> int:
-    """Remove stored objects no row refers to, such as overtaken checkpoints; how many."""
+    """Remove stored objects no row refers to, such as overtaken checkpoints; how many.
+
+    Answers kept for repeated requests go too, once nobody repeats them any more.
+    """
+    with database.writing() as session:
+        old = now(session) - _REPEAT_SECONDS
+        session.execute(delete(Idempotency).where(Idempotency.created < old))
     with database.reading() as session:
         wanted = wanted_blobs(session)
     return blobs.sweep(wanted, older_than=_UPLOAD_SECONDS)

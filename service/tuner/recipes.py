@@ -123,7 +123,8 @@ def _said(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_said(item)}" for key, item in value.items())
     if isinstance(value, list):
-        return ", ".join(map(_said, value))
+        # Losses take an empty list of layers as "the usual ones".
+        return ", ".join(map(_said, value)) or "the default"
     return "unset" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -6,8 +6,11 @@ import os
 import time
 from typing import Any
 
+from sqlalchemy import select
+
 from service.contract.trial import StudyState, TrialState
-from service.models import Study
+from service.db import now
+from service.models import Idempotency, Study
 from service.reaper import clear_litter, sweep
 
 Bench = Any
@@ -64,3 +67,13 @@ def test_overtaken_checkpoints_are_cleared_and_the_newest_stays(bench: Bench) ->
     assert clear_litter(bench.database, bench.blobs) == 1
     assert bench.blobs.has(second.blob.sha256)
     assert not bench.blobs.has(first.blob.sha256)
+
+
+def test_the_answer_to_a_repeated_request_is_kept_for_a_day(bench: Bench) -> None:
+    with bench.database.writing() as session:
+        for key, age in (("fresh", 3600.0), ("stale", 90_000.0)):
+            born = now(session) - age
+            session.add(Idempotency(key=key, body_sha256="", answer={}, created=born))
+    clear_litter(bench.database, bench.blobs)
+    with bench.database.reading() as session:
+        assert session.scalars(select(Idempotency.key)).all() == ["fresh"]
