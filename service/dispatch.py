@@ -16,7 +16,7 @@ from service.models import Attempt, Study, Trial, Worker
 from service.states import heard_from, move_trial
 
 #: Beats a worker may miss before its lease lapses.
-_BEATS = 3.0
+_BEATS = 6.0
 
 
 @dataclass(frozen=True)

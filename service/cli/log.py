@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -26,10 +27,27 @@ class EventFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def configure(*, debug: bool = False) -> None:
-    """Send every event of this process to stderr in one form."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(EventFormatter())
+class JsonFormatter(logging.Formatter):
+    """The same event as one JSON object, for log collectors."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object; what JSON does not know is written as text."""
+        event = {
+            "time": record.created,
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        event |= {name: value for name, value in vars(record).items() if name not in _PLAIN}
+        if record.exc_info:
+            event["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(event, default=str)
+
+
+def configure(*, debug: bool = False, as_json: bool = False) -> None:
+    """Send every event of this process to stderr as a line, or to stdout as JSON."""
+    handler = logging.StreamHandler(sys.stdout if as_json else sys.stderr)
+    handler.setFormatter(JsonFormatter() if as_json else EventFormatter())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.DEBUG if debug else logging.INFO)

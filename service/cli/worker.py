@@ -30,6 +30,9 @@ def worker(
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of a CPU worker.")] = 1,
     parent: Parent = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write every event as a JSON object to stdout.")
+    ] = False,
 ) -> None:
     """Train trials of the service until Ctrl-C or SIGTERM.
 
@@ -39,7 +42,7 @@ def worker(
     labels = labels_from(label or [])
     from service.cli.log import configure
 
-    configure(debug=bool(os.environ.get("SRTUNE_DEBUG")))
+    configure(debug=bool(os.environ.get("SRTUNE_DEBUG")), as_json=as_json)
     from workers.agent import WorkerSettings, work
     from workers.device import DeviceUnavailable
 

@@ -86,3 +86,21 @@ def test_a_device_that_is_not_there_is_named_with_those_that_are(tmp_path: Path)
     answer = srtune("worker", "--device", "cuda:99", "--folder", str(tmp_path))
     assert answer.returncode == 2
     one_sentence(answer, "cuda:99", "cpu")
+
+
+def test_a_worker_s_events_are_json_objects_when_asked(free_port: int, tmp_path: Path) -> None:
+    worker = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "service.cli.main", "worker", "--json", "--device", "cpu"),
+            *("--server", f"http://127.0.0.1:{free_port}", "--folder", str(tmp_path)),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdout is not None
+    with worker.stdout as said:
+        event = json.loads(said.readline())
+        worker.terminate()
+        worker.wait(20)
+    assert event["level"] == "WARNING"
+    assert str(free_port) in event["message"]
