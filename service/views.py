@@ -24,6 +24,7 @@ from service.models import Attempt, Report, Study, Trial, Worker
 from service.queue import trials_of
 from service.scores import device_seconds, transfer
 from service.states import STUDY_ENDS, TRIAL_ENDS
+from service.tracking.views import view_link
 
 
 def study_view(session: Session, study: Study, *, tracking_url: str | None = None) -> StudyView:
@@ -203,4 +204,4 @@ def _live_slots(session: Session, study: Study) -> int:
 def _experiment_url(study: Study, tracking_url: str | None) -> str | None:
     if tracking_url is None or study.experiment_id is None:
         return None
-    return f"{tracking_url.rstrip('/')}/#/experiments/{study.experiment_id}/runs"
+    return f"{tracking_url.rstrip('/')}/{view_link(study.experiment_id)}"

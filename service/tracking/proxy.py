@@ -15,11 +15,17 @@ from urllib.parse import quote, urlsplit
 
 import httpx2
 from fastapi import APIRouter, Request
-from fastapi.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.responses import (
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
-from service.tracking.routes import SAFE, refusal
+from service.tracking.routes import EMPTY, SAFE, refusal
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 #: Headers that belong to one connection, or that say who asked: MLflow compares Host and Origin
@@ -56,9 +62,13 @@ _DEFAULTS = {
     "mlflow.workflowType_v1": '"machine_learning"',
     "mlflow.assistant.panelOpen_v1": "false",
     "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
+    "mlflow.settings.telemetry.enabled_v1": "false",
+    "mlflow.telemetry.info.alert.dismissed_v1": "true",
 }
 _SCRIPT = (
-    f"<script>try{{for(const [k,v] of Object.entries({json.dumps(_DEFAULTS)}))"
+    # MLflow's own front page is about language models; ours are the studies.
+    "<script>if(!location.hash||location.hash==='#/')location.hash='#/experiments';"
+    f"try{{for(const [k,v] of Object.entries({json.dumps(_DEFAULTS)}))"
     "if(localStorage.getItem(k)===null)localStorage.setItem(k,v)}catch(e){}</script>"
 )
 
@@ -85,6 +95,8 @@ def router(
     async def _forward(path: str, request: Request) -> Response:
         if foreign(request, own_hosts):
             return PlainTextResponse("A page of another site may not change the lab book.", 403)
+        if request.method == "GET" and path in EMPTY:
+            return JSONResponse(EMPTY[path])
         if (refused := refusal(request.method, path)) is not None:
             return PlainTextResponse(refused[1], refused[0])
         try:

@@ -25,6 +25,12 @@ _POST = re.compile(
 _PUT = re.compile(rf"{_API}-artifacts/artifacts/.+")
 _PATCH = re.compile(rf"{_API}/(registered-models|model-versions|logged-models)/.+")
 _BY_METHOD = {"GET": _READ, "HEAD": _READ, "POST": _POST, "PUT": _PUT, "PATCH": _PATCH}
+#: What MLflow's page asks for and we keep from it, with the answer of a server that has none of
+#: it. A refusal would greet every visitor with an error.
+EMPTY: dict[str, object] = {
+    "ajax-api/2.0/mlflow/gateway-proxy": {"endpoints": []},
+    "ajax-api/3.0/mlflow/ui-telemetry": {"disable_ui_telemetry": True},
+}
 #: MLflow would hand out credentials of its storage.
 _NEVER = re.compile(r".*/presigned.*")
 
