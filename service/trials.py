@@ -217,8 +217,8 @@ def _record_start(study: Study, result: Result, blobs: Blobs) -> None:
 def _judge(
     session: Session, held: Held, report: Report, vocabulary: Vocabulary, lease_seconds: float
 ) -> Verdict:
-    """Whether a search trial can still win; other kinds are trained through."""
-    if held.trial.kind is TrialKind.SEARCH:
+    """Whether a proposed trial can still win; all others are compared with, so trained through."""
+    if held.trial.origin == "sampler":
         scores = scores_of(session, held.study)
         decision = decide(
             held.study.parsed(),

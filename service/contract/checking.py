@@ -22,6 +22,7 @@ def check(raw: object, vocabulary: Vocabulary) -> StudyDefinition:
     if not isinstance(raw, Mapping):
         problem = Problem(path="", value=raw, message="a study definition is a mapping of fields")
         raise InvalidStudy("the study definition is not a mapping", problems=[problem])
+    raw = {field: value for field, value in raw.items() if field != "$schema"}
     problems = list(naming_problems(raw, vocabulary))
     try:
         # Through JSON, because strict mode takes tuples from JSON lists but not from Python's.

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from service.contract.checking import check
 from service.contract.errors import InvalidStudy, Problem
+from service.contract.study import StudyDefinition
 from service.contract.vocabulary import (
     LossInfo,
     MetricInfo,
@@ -94,6 +95,11 @@ def test_a_good_definition_is_accepted_with_its_defaults() -> None:
     assert definition.losses[0].key == "pixel"
     assert definition.losses[1].share == (0.01, 0.9)
     assert definition.training.rung_steps() == [1250, 2500, 3750]
+
+
+def test_a_document_may_name_its_schema_for_editors() -> None:
+    assert check(GOOD | {"$schema": "study.schema.json"}, VOCABULARY) == check(GOOD, VOCABULARY)
+    assert "$schema" in StudyDefinition.model_json_schema()["properties"]
 
 
 def test_an_accepted_definition_survives_json_and_back() -> None:

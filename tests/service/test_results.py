@@ -8,7 +8,7 @@ import pytest
 
 from service import results, scores, views
 from service.contract.errors import InvalidRequest, TrialNotFound
-from service.contract.trial import Action, TrialState
+from service.contract.trial import Action, Lease, TrialState
 from service.models import Study, Trial
 
 Bench = Any
@@ -71,7 +71,8 @@ def test_the_front_holds_what_nothing_beats_best_last(bench: Bench) -> None:
         _read(bench, study, results.best, bench.vocabulary, "beauty")
 
 
-def test_a_trial_that_cannot_win_is_stopped_where_ranks_are_known_to_hold(bench: Bench) -> None:
+def _six_ranked_trials_then_one_more(bench: Bench) -> tuple[str, Lease]:
+    """A study whose rungs rank as its ends do, and the lease of its seventh trial."""
     study = bench.calibrated(budget={"trials": 12}, pruning={"trials": 6, "keep": 0.5})
     bench.propose()
     for rank in range(6):
@@ -82,15 +83,31 @@ def test_a_trial_that_cannot_win_is_stopped_where_ranks_are_known_to_hold(bench:
         bench.complete(lease, metrics=metrics)
         bench.propose()
     [lease] = bench.lease()
-    poor = {"psnr_y": 10.0, "mdsi": 0.9}
-    assert bench.report(lease, 25, metrics=poor).action is Action.CONTINUE
-    verdict = bench.report(lease, 50, metrics=poor)
+    return study, lease
+
+
+POOR = {"psnr_y": 10.0, "mdsi": 0.9}
+
+
+def test_a_trial_that_cannot_win_is_stopped_where_ranks_are_known_to_hold(bench: Bench) -> None:
+    study, lease = _six_ranked_trials_then_one_more(bench)
+    assert bench.report(lease, 25, metrics=POOR).action is Action.CONTINUE
+    verdict = bench.report(lease, 50, metrics=POOR)
     assert verdict.action is Action.PRUNE
-    assert bench.report(lease, 50, metrics=poor).action is Action.PRUNE
+    assert bench.report(lease, 50, metrics=POOR).action is Action.PRUNE
     trial = bench.trials(study)[lease.job.number]
     assert (trial.state, trial.reason) == (TrialState.PRUNED, verdict.reason)
     transfer = _read(bench, study, scores.transfer)
     assert [one.correlation["psnr_y"] for one in transfer] == pytest.approx([1.0, 1.0, 1.0])
+
+
+def test_a_recipe_is_trained_through_however_poor_because_others_are_compared_with_it(
+    bench: Bench,
+) -> None:
+    _, lease = _six_ranked_trials_then_one_more(bench)
+    with bench.database.writing() as session:
+        session.get_one(Trial, lease.job.uid).origin = "recipe:esrgan"
+    assert bench.report(lease, 50, metrics=POOR).action is Action.CONTINUE
 
 
 def test_importance_names_every_searched_term(bench: Bench) -> None:

@@ -245,7 +245,8 @@ def test_curves_and_pictures_of_a_complete_trial_may_be_shown(
     assert steps == {3, 4, 6, 8}
     images = {(record["image"], record["step"]) for record in records if "image" in record}
     assert images == {(f"sample/0/{kind}", step) for kind in ("tile", "sr") for step in (4, 8)}
-    assert [record["file"] for record in records if "file" in record] == ["weights.safetensors"]
+    files = [record["file"] for record in records if "file" in record]
+    assert files == ["checkpoints/last.pt", "weights.safetensors"]
 
 
 def test_points_after_the_last_accepted_report_of_a_lost_lease_are_never_shown(
