@@ -184,13 +184,16 @@ def test_a_missing_part_is_asked_for() -> None:
     assert {p.path for p in caught.value.problems} == {"data.train", "model"}
 
 
-json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
-    ),
-    max_leaves=8,
-)
+leaf = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
+
+
+def part(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """A JSON value of such values, or one of them."""
+    keys = st.text(max_size=8)
+    return inner | st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3)
+
+
+json = part(part(leaf))
 fields = st.sampled_from(
     ["name", "data", "model", "losses", "search", "objectives", "metrics", "training", "budget"]
 )
