@@ -22,18 +22,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from benchmarks import breakdown
 from benchmarks.breakdown import wait_for
 from benchmarks.plain_script import plain_training, write_pngs
+from service.cli.demo import demo_definition
 from service.cli.stack import Plan, Stack
 from service.client import Client
 from service.contract.checking import check
 from service.contract.trial import StudyState, TrialKind
 from workers.vocabulary import vocabulary
 
-DEMO = Path(__file__).parents[1] / "service" / "cli" / "demo.yaml"
+ROOT = Path(__file__).parents[1]
 
 
 def our_trials(definition: dict[str, Any], folder: Path, core: int) -> tuple[list[float], float]:
@@ -56,7 +56,7 @@ def our_trials(definition: dict[str, Any], folder: Path, core: int) -> tuple[lis
 
 def study(steps: int, trials: int) -> dict[str, Any]:
     """The demo's study, every term in every trial, so that both sides compute the same."""
-    definition: dict[str, Any] = yaml.safe_load(DEMO.read_text())
+    definition = demo_definition()
     definition["losses"] = [
         {key: value for key, value in term.items() if key != "share"} | {"share": [0.02, 0.9]}
         for term in definition["losses"]
@@ -110,7 +110,7 @@ def plain_in_process(pngs: Path, given: argparse.Namespace) -> float:
         check=True,
         capture_output=True,
         text=True,
-        cwd=DEMO.parents[2],
+        cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     return float(answer.stdout)

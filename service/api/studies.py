@@ -41,6 +41,14 @@ Definition = Annotated[
         examples=[EXAMPLE],
     ),
 ]
+#: ... but documented as what it must be, field by field.
+_AS_DEFINITION: dict[str, Any] = {
+    "requestBody": {
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/StudyDefinition"}}
+        }
+    }
+}
 
 
 @router.post(
@@ -49,6 +57,7 @@ Definition = Annotated[
     dependencies=[needs(Scope.SUBMIT)],
     summary="Submit a study",
     responses=documented(InvalidStudy, KeyReused),
+    openapi_extra=_AS_DEFINITION,
 )
 def submit(
     service: ServiceDep,
@@ -76,7 +85,10 @@ def submit(
 
 
 @router.post(
-    "/studies/validate", dependencies=[needs(Scope.READ)], summary="Check a study, store nothing"
+    "/studies/validate",
+    dependencies=[needs(Scope.READ)],
+    summary="Check a study, store nothing",
+    openapi_extra=_AS_DEFINITION,
 )
 def validate(service: ServiceDep, definition: Definition) -> list[Problem]:
     """Every problem that a submission would be refused for; an empty list if there is none."""

@@ -211,3 +211,17 @@ def test_a_finer_error_travels_under_the_name_the_client_knows(serve: Serve) -> 
 
     server.app.add_api_route("/finer", finer)
     _problem(server.http("GET", "/finer"), 422, "InvalidRequest")
+
+
+def test_the_body_of_a_submission_is_documented_field_by_field(serve: Serve) -> None:
+    document = serve().http("GET", "/openapi.json").json()
+    for path in ("/api/v1/studies", "/api/v1/studies/validate"):
+        body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        assert body["schema"]["$ref"] == "#/components/schemas/StudyDefinition"
+    undescribed = [
+        f"{part}.{field}"
+        for part in ("StudyDefinition", "Data", "Term", "Search", "Training", "Warmup", "Pruning")
+        for field, schema in document["components"]["schemas"][part]["properties"].items()
+        if not schema.get("description") and "$ref" not in schema  # then its part describes it
+    ]
+    assert undescribed == []
