@@ -88,7 +88,7 @@ def watched(definition: dict[str, Any]) -> Clock:
     clock.watch(Pairs, "batch", "data")
     clock.watch(type(generator), "forward", "forward")
     clock.watch(Criterion, "parts", "losses")
-    clock.watch(torch.Tensor, "backward", "backward")
+    clock.watch(torch.autograd, "backward", "backward")
     clock.watch(torch.autograd, "grad", "backward")
     clock.watch(trainer_module, "update", "optimiser")
     clock.watch(trainer_module, "discriminate", "discriminator")

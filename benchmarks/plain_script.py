@@ -24,20 +24,32 @@ from workers.data.sources import load
 
 
 class PngPairs(Dataset[tuple[Tensor, Tensor]]):
-    """Decodes a photograph per crop, as trainers do: HR and LR files side by side."""
+    """Decodes a photograph per crop, as trainers do: HR and LR files side by side.
 
-    def __init__(self, folder: Path, scale: int, patch: int, length: int) -> None:
+    `in_memory` keeps what was decoded, as a careful author would who has the memory.
+    """
+
+    def __init__(
+        self, folder: Path, scale: int, patch: int, length: int, *, in_memory: bool
+    ) -> None:
+        self.kept: dict[str, np.ndarray] | None = {} if in_memory else None
         self.files = sorted(folder.glob("*.hr.png"))
         self.scale, self.patch, self.length = scale, patch, length
 
     def __len__(self) -> int:
         return self.length
 
+    def decoded(self, file: str) -> np.ndarray:
+        if self.kept is None:
+            return np.asarray(Image.open(file))
+        if file not in self.kept:
+            self.kept[file] = np.asarray(Image.open(file))
+        return self.kept[file]
+
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         draw = np.random.default_rng(index)
         file = self.files[draw.integers(len(self.files))]
-        hr = np.asarray(Image.open(file))
-        lr = np.asarray(Image.open(str(file).replace(".hr.", ".lr.")))
+        hr, lr = self.decoded(str(file)), self.decoded(str(file).replace(".hr.", ".lr."))
         side = self.patch // self.scale
         y, x = draw.integers(lr.shape[0] - side + 1), draw.integers(lr.shape[1] - side + 1)
         pair = []
@@ -60,11 +72,13 @@ def write_pngs(definition: StudyDefinition, folder: Path) -> None:
         Image.fromarray(lr.permute(1, 2, 0).numpy()).save(folder / f"{name}.lr.png")
 
 
-def plain_training(definition: StudyDefinition, pngs: Path, folder: Path) -> float:
+def plain_training(
+    definition: StudyDefinition, pngs: Path, folder: Path, *, in_memory: bool
+) -> float:
     """Train one trial as a hand-written script would; seconds, everything but imports included."""
     began = time.perf_counter()
     data, training, scale = definition.data, definition.training, definition.data.scale
-    pairs = PngPairs(pngs, scale, data.patch, data.batch * training.steps)
+    pairs = PngPairs(pngs, scale, data.patch, data.batch * training.steps, in_memory=in_memory)
     loader = DataLoader(pairs, batch_size=data.batch)
     generator = models.build(definition.model.name, scale=scale, **definition.model.parameters)
     averaged = copy.deepcopy(generator)

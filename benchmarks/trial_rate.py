@@ -1,6 +1,6 @@
 """Trials per hour of our worker against a plain PyTorch script that does the same training.
 
-    python -m benchmarks.trial_rate [--steps 400] [--trials 3] [--core 0]
+    python -m benchmarks.trial_rate [--steps 300] [--trials 2] [--core 0]
 
 Both sides are pinned to one processor core and one thread, train the same model with the same
 losses on the same photographs for the same steps, score the same validation images at the same
@@ -34,6 +34,8 @@ from service.contract.trial import StudyState, TrialKind
 from workers.vocabulary import vocabulary
 
 ROOT = Path(__file__).parents[1]
+#: The baseline as one usually finds it, and with every photograph decoded only once.
+KINDS = ("PNG per crop", "decoded once")
 
 
 def our_trials(definition: dict[str, Any], folder: Path, core: int) -> tuple[list[float], float]:
@@ -72,31 +74,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--trials", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--trials", type=int, default=2)
     parser.add_argument("--core", type=int, default=0)
     parser.add_argument("--plain", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--in-memory", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     raw = study(given.steps, given.trials)
     definition = check(raw, vocabulary())
     if given.plain:
         torch.set_num_threads(1)
-        print(plain_training(definition, given.plain, given.plain))
+        print(plain_training(definition, given.plain, given.plain, in_memory=given.in_memory))
         return
 
     with tempfile.TemporaryDirectory() as scratch:
         pngs = Path(scratch) / "pngs"
         pngs.mkdir()
         write_pngs(definition, pngs)
-        plain = [plain_in_process(pngs, given)]
+        plain = {kind: [plain_in_process(pngs, given, kind)] for kind in KINDS}
         ours, span = our_trials(raw, Path(scratch) / "data", given.core)
-        plain += [plain_in_process(pngs, given) for _ in range(2)]
+        for kind in KINDS:
+            plain[kind].append(plain_in_process(pngs, given, kind))
     report(plain, ours, span, given)
     breakdown.main(raw, given.steps)
 
 
-def plain_in_process(pngs: Path, given: argparse.Namespace) -> float:
+def plain_in_process(pngs: Path, given: argparse.Namespace, kind: str) -> float:
     arguments = ["--steps", str(given.steps), "--trials", str(given.trials), "--plain", str(pngs)]
+    arguments += ["--in-memory"] if kind == "decoded once" else []
     answer = subprocess.run(
         [
             "taskset",
@@ -116,19 +121,21 @@ def plain_in_process(pngs: Path, given: argparse.Namespace) -> float:
     return float(answer.stdout)
 
 
-def report(plain: list[float], ours: list[float], span: float, given: argparse.Namespace) -> None:
-    by_hand = statistics.median(plain)
-    between = span - sum(ours)
-    print(f"{given.steps} steps a trial, 1 core, 1 thread, load {os.getloadavg()[0]:.1f}")
-    print(f"plain script   {by_hand:7.1f} s a trial ({', '.join(f'{s:.1f}' for s in plain)})")
+def report(
+    plain: dict[str, list[float]], ours: list[float], span: float, given: argparse.Namespace
+) -> None:
     rate = 3600 * len(ours) / span
-    print(
-        f"srtune worker  {span / len(ours):7.1f} s a trial ({', '.join(f'{s:.1f}' for s in ours)})"
-    )
-    print(f"between trials {between / len(ours):7.2f} s")
-    print(
-        f"trials an hour {rate:7.1f} against {3600 / by_hand:.1f}: ratio {rate * by_hand / 3600:.2f}"
-    )
+    print(f"{given.steps} steps a trial, 1 core, 1 thread, load {os.getloadavg()[0]:.1f}")
+    print(f"srtune worker             {rate:6.1f} trials an hour ({_listed(ours)} s a trial)")
+    print(f"  between its trials      {(span - sum(ours)) / len(ours):6.2f} s")
+    for kind, times in plain.items():
+        theirs = 3600 / statistics.median(times)
+        print(f"plain, {kind:18} {theirs:6.1f} trials an hour ({_listed(times)} s a trial)")
+        print(f"  ratio                   {rate / theirs:6.2f}")
+
+
+def _listed(seconds: list[float]) -> str:
+    return ", ".join(f"{second:.1f}" for second in seconds)
 
 
 if __name__ == "__main__":
