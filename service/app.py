@@ -10,7 +10,7 @@ from typing import Protocol
 from fastapi import APIRouter, Depends, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from service.api import blobs, catalogue, events, health, problems, results, studies, workers
 from service.api.context import Service, needs_for_pages
@@ -114,6 +114,10 @@ def create_app(
     def metrics() -> Response:
         """Trials by state, leases, lapses, proposals, seconds per request."""
         return health.figures(registry)
+
+    @app.get("/", include_in_schema=False)
+    def front_door() -> RedirectResponse:
+        return RedirectResponse("/mlflow/" if settings.mlflow else "/docs")
 
     return app
 

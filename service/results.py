@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from statistics import fmean, stdev
 
 from sqlalchemy.orm import Session
 
 from service.contract.errors import InvalidRequest, NotFound
 from service.contract.study import StudyDefinition
-from service.contract.trial import Best, Front, Importance, TrialKind, TrialState
+from service.contract.trial import Best, Front, Importance, Repeats, TrialKind, TrialState
 from service.contract.vocabulary import Vocabulary
 from service.models import Study, Trial
 from service.phases import BASELINES
@@ -60,6 +61,28 @@ def best(session: Session, study: Study, vocabulary: Vocabulary, prefer: str | N
             }
             for baseline in baselines
         },
+        repeats=repeats(session, study),
+    )
+
+
+def repeats(session: Session, study: Study) -> list[Repeats]:
+    """Mean and deviation of every trial that was trained again with other seeds."""
+    groups = {trial.number: [trial] for trial in _complete(session, study)}
+    for trial in _complete(session, study, TrialKind.CONFIRM):
+        groups[int(trial.origin.removeprefix("confirm:"))].append(trial)
+    return [_repeats(group) for group in groups.values() if len(group) > 1]
+
+
+def _repeats(group: list[Trial]) -> Repeats:
+    first = group[0]
+    names = [name for name in first.metrics if all(name in trial.metrics for trial in group)]
+    scores = {name: [trial.metrics[name] for trial in group] for name in names}
+    return Repeats(
+        number=first.number,
+        origin=first.origin,
+        seeds=len(group),
+        mean={name: fmean(values) for name, values in scores.items()},
+        deviation={name: stdev(values) for name, values in scores.items()},
     )
 
 
@@ -101,11 +124,9 @@ def _chosen(
     return pick(scored, key=lambda t: t.metrics[prefer]), f"the best in {prefer}"
 
 
-def _complete(session: Session, study: Study) -> list[Trial]:
+def _complete(session: Session, study: Study, kind: TrialKind = TrialKind.SEARCH) -> list[Trial]:
     return [
-        trial
-        for trial in trials_of(session, study, TrialKind.SEARCH)
-        if trial.state is TrialState.COMPLETE
+        trial for trial in trials_of(session, study, kind) if trial.state is TrialState.COMPLETE
     ]
 
 

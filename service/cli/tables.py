@@ -14,6 +14,7 @@ from service.cli.output import duration, number
 from service.contract.trial import (
     Best,
     Front,
+    Repeats,
     StudyState,
     StudyView,
     TrialState,
@@ -167,7 +168,24 @@ def best(found: Best, *, objectives: Sequence[str]) -> RenderableType:
             "" if chosen else _better(found.beats.get(view.origin, {})),
             style="bold" if chosen else "",
         )
-    return Group(Text(f"chosen by {found.rule}"), table)
+    return Group(Text(f"chosen by {found.rule}"), table, *_repeats(found.repeats, objectives))
+
+
+def _repeats(found: Sequence[Repeats], objectives: Sequence[str]) -> list[RenderableType]:
+    """Mean ± deviation of what was trained with several seeds; nothing before it was."""
+    if not found:
+        return []
+    table = plain_table(
+        "trial", "origin", "seeds", *objectives, title="With other seeds", right=objectives
+    )
+    for one in found:
+        table.add_row(
+            str(one.number),
+            label(one.origin),
+            str(one.seeds),
+            *(f"{number(one.mean[m])} ± {number(one.deviation[m])}" for m in objectives),
+        )
+    return [Text(""), table]
 
 
 def published(recipes: Sequence[Recipe]) -> RenderableType:

@@ -275,6 +275,16 @@ class Front(_Message):
     dominated: list[TrialView] = Field(description="Complete trials that are not on the front.")
 
 
+class Repeats(_Message):
+    """A point trained with several seeds: what is more than luck."""
+
+    number: int = Field(description="The trial that was repeated.")
+    origin: str
+    seeds: int = Field(description="Trainings, the first one included.")
+    mean: Metrics
+    deviation: Metrics = Field(description="Sample standard deviation.")
+
+
 class Best(_Message):
     """One point of the front, and why this one."""
 
@@ -283,6 +293,9 @@ class Best(_Message):
     baselines: list[TrialView] = Field(description="The recipes at the same budget.")
     beats: dict[str, dict[str, bool]] = Field(
         description="Baseline origin → objective → whether the chosen trial is better."
+    )
+    repeats: list[Repeats] = Field(
+        default_factory=list, description="Of the confirm phase, once repeats are complete."
     )
 
 

@@ -91,6 +91,16 @@ def test_other_machines_are_not_served_without_a_token(
         pass
 
 
+@pytest.mark.parametrize(("mlflow", "page"), [(True, "/mlflow/"), (False, "/docs")])
+def test_the_front_door_leads_to_the_pages_there_are(
+    tmp_path: Path, vocabulary: Vocabulary, mlflow: bool, page: str
+) -> None:
+    settings = Settings(data=tmp_path, mlflow=mlflow)
+    with TestClient(create_app(settings, vocabulary)) as client:
+        answer = client.get("/", follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (307, page)
+
+
 def test_no_thread_is_left_behind(tmp_path: Path, vocabulary: Vocabulary) -> None:
     with TestClient(create_app(Settings(data=tmp_path), vocabulary)):
         running = {thread.name for thread in threading.enumerate()}

@@ -27,6 +27,7 @@ from service.contract.trial import (
     TrialState,
 )
 from service.models import Attempt, Report, Study, Trial
+from service.results import best
 
 Bench = Any
 
@@ -222,6 +223,21 @@ def test_the_best_and_the_baselines_are_confirmed_with_other_seeds(bench: Bench)
     assert set(map(frozenset, by_origin.values())) == {frozenset({1, 2})}
     assert 2 <= len(by_origin) <= 3
     assert bench.study(study).state is StudyState.FINISHED
+
+
+def test_the_best_tells_mean_and_deviation_over_the_seeds(bench: Bench) -> None:
+    study = bench.calibrated(confirm={"candidates": 1, "seeds": 2}, budget={"trials": 1})
+    bench.propose()
+    for psnr in (30.0, 31.0, 32.0):  # the baseline, and its two repeats
+        [lease] = bench.lease()
+        bench.complete(lease, metrics={"psnr_y": psnr, "mdsi": 0.25})
+    with bench.database.reading() as session:
+        found = best(session, session.get_one(Study, study), bench.vocabulary, None)
+    [repeats] = found.repeats
+    assert (repeats.number, repeats.origin, repeats.seeds) == (1, "baseline", 3)
+    assert repeats.mean == {"psnr_y": 31.0, "mdsi": 0.25}
+    assert repeats.deviation == {"psnr_y": 1.0, "mdsi": 0.0}
+    assert found.trial.metrics["psnr_y"] == 30.0  # repeats are no candidates of their own
 
 
 def test_a_spent_wall_clock_ends_the_search_when_nothing_is_open(bench: Bench) -> None:
