@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,15 @@ from workers.failures import cause_of, sentence
 from workers.trainer import optimizer
 
 
-@pytest.fixture
+@contextmanager
 def no_room() -> Iterator[None]:
-    """No file of this process may grow beyond 4 KB."""
+    """No file of this process may grow beyond 4 KB; not for longer than needed, pytest writes too."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def state_of(width: int = 4) -> TrainState:
@@ -34,11 +37,12 @@ def state_of(width: int = 4) -> TrainState:
 
 
 def test_disk_without_room_is_one_sentence_and_leaves_the_old_checkpoint(
-    tmp_path: Path, no_room: None
+    tmp_path: Path,
 ) -> None:
     path = tmp_path / "state.pt"
     save({"old": 1}, path)
-    with pytest.raises(DiskFull, match=r"no room for 0\.\d MB in .*another folder") as caught:
+    full = pytest.raises(DiskFull, match=r"no room for 0\.\d MB in .*another folder")
+    with no_room(), full as caught:
         save({"big": torch.zeros(100_000)}, path)
     assert load(path)["old"] == 1
     assert list(tmp_path.iterdir()) == [path]
