@@ -213,7 +213,7 @@ def clock(seconds: float) -> str:
 
 
 def is_baseline(view: TrialView) -> bool:
-    """Whether the trial is the first distortion term alone."""
+    """Whether the trial is the first searched pixel loss alone."""
     return view.origin == "baseline"
 
 

@@ -53,7 +53,7 @@ def naming_problems(raw: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[
 
 
 def _warmup_has_a_target(raw: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[Problem]:
-    """The start trains on a distortion term that is searched; without one there is no reference."""
+    """The start trains on a pixel loss that is searched; without one there is no reference."""
     losses = [_mapping(term) for term in _sequence(raw.get("losses"))]
     names = [term.get("loss") for term in losses]
     if not losses or not all(isinstance(n, str) and n in vocabulary.losses for n in names):

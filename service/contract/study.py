@@ -132,7 +132,7 @@ class Search(_Part):
     recipes: list[str] = Field(
         default_factory=lambda: ["pixel"],
         description="Published weights to try first, of GET /recipes; `pixel` is the first "
-        "distortion term alone, the baseline.",
+        "searched pixel loss alone, the baseline.",
         examples=[["pixel", "srgan", "esrgan"]],
     )
 
@@ -163,7 +163,9 @@ class Schedule(_Part):
 class Warmup(_Part):
     """The pre-trained start that all trials share; the study's first job makes it."""
 
-    steps: int = Field(default=2000, ge=1, description="Steps on the first distortion term alone.")
+    steps: int = Field(
+        default=2000, ge=1, description="Steps on the first searched pixel loss alone."
+    )
     lr: Positive = Field(default=1e-3, description="Learning rate of the warm-up.")
     discriminator_steps: int = Field(
         default=100, ge=0, description="Steps of the discriminator alone, before calibration."

@@ -51,10 +51,10 @@ def translate_named(name: str, definition: StudyDefinition, vocabulary: Vocabula
 
 
 def baseline(definition: StudyDefinition, vocabulary: Vocabulary) -> Translation:
-    """The first distortion term alone at weight 1, everything else off."""
+    """The first searched pixel loss alone at weight 1, everything else off."""
     first = reference_term(definition, vocabulary)
     if first is None:
-        raise InvalidStudy("no loss is a distortion term; add a pixel loss for the baseline")
+        raise InvalidStudy("no pixel loss is searched; add one for the baseline")
     weights = {term.key: float(term is first) for term in definition.losses}
     return Translation("baseline", weights, exact=True, notes=[])
 
