@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,18 @@ from losses._spec import InvalidParameter, nearest
 
 Backbone = Literal["vgg16", "vgg19", "squeezenet1_1"]
 Preprocessing = Literal["imagenet", "caffe", "none"]
+
+
+class FeatureSource(NamedTuple):
+    """Which frozen network features come from; losses with equal sources share one pass of it."""
+
+    backbone: str
+    weights: str = ""  #: a state dict's path on the worker; empty: the catalogue's of the backbone
+    preprocessing: str = (
+        "own"  #: own: what the catalogue's weights expect; imagenet, caffe, none, ...
+    )
+    pooling: str = "max"  #: max, or l2 (DISTS)
+
 
 #: Convolutions per block; a block ends with a max pooling.
 _VGG: dict[str, tuple[int, ...]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}

@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Criterion = Literal["l1", "l2", "survey"]
+Criterion = Literal["l1", "l2", "frobenius", "survey"]
 Padding = Literal["zero", "replicate"]
+Reduction = Literal["mean", "sum"]
 
 #: BT.601 luma of R, G, B.
 LUMA = (0.299, 0.587, 0.114)
 
+#: HR beyond this is no image in [0, 1]; sharpening and resampling overshoot by less.
+_HR_RANGE = (-0.5, 1.5)
+#: SR is whatever a network makes, but beyond this its images were in 0..255.
+_SR_RANGE = (-16.0, 16.0)
+
+_values_are_read: ContextVar[bool] = ContextVar("_values_are_read", default=True)
+
 
 class UnsuitableInput(ValueError):
-    """The tensors handed to a loss are not a pair of image batches."""
+    """The tensors handed to a loss are not a pair of image batches in [0, 1]."""
+
+
+@contextmanager
+def trusted() -> Iterator[None]:
+    """Do not look at the values of images within: shapes and types are checked, ranges and NaN not.
+
+    For a training loop, which checks its data once and its losses' values now and then: reading a
+    value makes a GPU wait at every step.
+    """
+    token = _values_are_read.set(False)
+    try:
+        yield
+    finally:
+        _values_are_read.reset(token)
 
 
 def image_pair(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
     """Return both image batches in at least float32, or raise `UnsuitableInput`.
 
-    Looks at shapes, types and devices only: reading a value would make a GPU wait at every step.
+    Shapes, types and devices must agree; HR must lie in [0, 1] (a little beyond is let pass) and SR
+    not in 0..255; neither may hold NaN or infinity. Values are not looked at within `trusted`.
     """
     if sr.ndim != 4 or sr.shape != hr.shape or sr.numel() == 0:
         raise UnsuitableInput(
@@ -34,7 +60,24 @@ def image_pair(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
         )
     if sr.device != hr.device:
         raise UnsuitableInput(f"SR is on {sr.device} and HR on {hr.device}; move one of them.")
+    if _values_are_read.get():
+        _check_values(sr, hr)
     return full_precision(sr), full_precision(hr)
+
+
+@torch.no_grad()
+def _check_values(sr: Tensor, hr: Tensor) -> None:
+    ends = torch.stack([*torch.aminmax(sr), *torch.aminmax(hr)]).tolist()
+    for name, low, high, allowed in (("SR", *ends[:2], _SR_RANGE), ("HR", *ends[2:], _HR_RANGE)):
+        if not (low > -torch.inf and high < torch.inf):
+            raise UnsuitableInput(
+                f"{name} holds NaN or infinite pixels; look for the step that made them."
+            )
+        if low < allowed[0] or high > allowed[1]:
+            raise UnsuitableInput(
+                f"{name} reaches from {low:.4g} to {high:.4g}, but images are in [0, 1]; divide 0..255 by "
+                "255, and map [-1, 1] by (x + 1) / 2."
+            )
 
 
 def full_precision(x: Tensor) -> Tensor:
@@ -42,17 +85,41 @@ def full_precision(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+def reduce(errors: Tensor, reduction: Reduction, weight: Tensor | None = None) -> Tensor:
+    """Return the scalar mean or sum of (N, C, H, W) errors.
+
+    With a weight map (N, 1, H, W) or (N, C, H, W), at least 0: Σ w·e, divided for the mean by Σ w over
+    all channels, not by the number of pixels (BasicSR); a map of zeros gives 0.
+    """
+    if weight is None:
+        return errors.mean() if reduction == "mean" else errors.sum()
+    n, c, height, width = errors.shape
+    if weight.shape not in ((n, 1, height, width), (n, c, height, width)):
+        raise UnsuitableInput(
+            f"The weight map is {tuple(weight.shape)}, but must be {(n, 1, height, width)} or "
+            f"{(n, c, height, width)}."
+        )
+    total = (errors * weight).sum()
+    if reduction == "sum":
+        return total
+    return total / weight.expand(errors.shape).sum().clamp_min(torch.finfo(errors.dtype).tiny)
+
+
 def distance(a: Tensor, b: Tensor, criterion: Criterion) -> Tensor:
     """Return how far apart (N, ...) `a` and `b` are, a scalar.
 
-    l1: mean |a - b|. l2: mean (a - b)², no 1/2. survey: the Euclidean norm of each sample's
-    difference divided by its number of elements, mean over N; falls as 1/√elements, so it is not
-    the l2 of anything (Wang, Chen, Hoi 2020, content and texture loss).
+    l1: mean |a - b|. l2: mean (a - b)², no 1/2. frobenius: √Σ(a - b)² over everything, the batch
+    included (BasicSR's `fro`). survey: the Euclidean norm of each sample's difference divided by its
+    number of elements, mean over N; falls as 1/√elements, so it is not the l2 of anything (Wang,
+    Chen, Hoi 2020, content and texture loss).
     """
     if criterion == "l1":
         return F.l1_loss(a, b)
     if criterion == "l2":
         return F.mse_loss(a, b)
+    if criterion == "frobenius":
+        whole: Tensor = torch.linalg.vector_norm(a - b)
+        return whole
     difference = (a - b).flatten(1)
     norms: Tensor = torch.linalg.vector_norm(difference, dim=1)
     return norms.mean() / difference.shape[1]

@@ -1,7 +1,8 @@
 """The register of losses: filled by `@register`, read by `build`; nothing is written down twice.
 
-Parameters come from the constructor's signature, needs from the keyword-only arguments of `forward`,
-the summary from the first sentence of the docstring.
+Parameters come from the constructor's signature, needs from the keyword-only arguments of `forward`
+(those with a default are needed by some settings only), the summary from the docstring's first
+paragraph.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from torch import nn
 
 from losses._spec import (
+    NEEDS,
     Cost,
     InvalidParameter,
     Kind,
@@ -29,6 +31,11 @@ from losses._spec import (
 
 SPECS: dict[str, LossSpec] = {}
 
+#: Names kept free for losses that are announced; asking for one says so.
+RESERVED: dict[str, str] = {
+    "vmaf_neg": "the differentiable VMAF-NEG comes with the scoring of VMAF from its parts",
+}
+
 Loss = TypeVar("Loss", bound=type[nn.Module])
 
 _KINDS: dict[Any, Kind] = {bool: "bool", int: "int", float: "float", str: "str"}
@@ -42,23 +49,29 @@ def register(
     share: tuple[float, float],
     cost: Cost,
     compares: bool = True,
+    batch_mean: bool = True,
+    nonnegative: bool = True,
 ) -> Callable[[Loss], Loss]:
     """Enter the decorated module under `name`; the file needs nothing else to be a loss."""
 
     def enter(module: Loss) -> Loss:
         if name in SPECS:
             raise ValueError(f"Loss {name} is registered twice: {SPECS[name].module} and {module}.")
+        needs, may_need = _needs(module)
         SPECS[name] = LossSpec(
             name=name,
             family=family,
             summary=_summary(module),
             side=side,
             share=share,
-            needs=_needs(module),
+            needs=needs,
+            may_need=may_need,
             cost=cost,
             parameters=_parameters(module),
             module=module,
             compares=compares,
+            batch_mean=batch_mean,
+            nonnegative=nonnegative,
         )
         return module
 
@@ -70,6 +83,8 @@ def build(name: str, **parameters: Any) -> nn.Module:
 
     Raises `UnknownLoss` or `InvalidParameter`, each a sentence with the known names or the range.
     """
+    if name in RESERVED and name not in SPECS:
+        raise UnknownLoss(f"There is no loss {name!r} yet: {RESERVED[name]}.")
     if name not in SPECS:
         raise UnknownLoss(f"No loss {name!r}; known are {', '.join(SPECS)}.{nearest(name, SPECS)}")
     spec = SPECS[name]
@@ -92,9 +107,24 @@ def _summary(module: type[nn.Module]) -> str:
     return " ".join((inspect.getdoc(module) or "").split("\n\n")[0].split())
 
 
-def _needs(module: type[nn.Module]) -> tuple[str, ...]:
-    arguments = inspect.signature(module.forward).parameters.values()
-    return tuple(a.name for a in arguments if a.kind is inspect.Parameter.KEYWORD_ONLY)
+def needs_of(loss: nn.Module) -> tuple[str, ...]:
+    """Return what this built loss must be given by name, of `losses._spec.NEEDS`.
+
+    A loss whose settings decide says so in its attribute `needs`.
+    """
+    own: tuple[str, ...] | None = getattr(loss, "needs", None)
+    return _needs(type(loss))[0] if own is None else own
+
+
+def _needs(module: type[nn.Module]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what `forward` always needs, and what only some settings need."""
+    arguments = [
+        argument
+        for argument in inspect.signature(module.forward).parameters.values()
+        if argument.kind is inspect.Parameter.KEYWORD_ONLY and argument.name in NEEDS
+    ]
+    always = tuple(a.name for a in arguments if a.default is inspect.Parameter.empty)
+    return always, tuple(a.name for a in arguments if a.name not in always)
 
 
 def _parameters(module: type[nn.Module]) -> tuple[Parameter, ...]:

@@ -16,6 +16,25 @@ Cost = Literal["low", "medium", "high"]
 Kind = Literal["int", "float", "bool", "str", "list", "mapping"]
 
 
+#: Everything a trainer can hand to `forward` beside SR and HR; other keyword-only arguments of a
+#: loss are for callers of their own (a weight map, say).
+NEEDS: dict[str, str] = {
+    "lr": "the LR batch (N, 3, h, w) in [0, 1] that SR was made from",
+    "features": "features of SR and HR of a frozen network (`losses.Features`)",
+    "heads": "learned weights of feature channels: layer name to tensors",
+    "discriminator": "the network that is trained to tell HR from SR",
+    "shrinker": "the network that is trained to make LR from SR",
+    "labels": "the class of each sample, (N,) whole numbers from 0",
+    "faces": "heat maps of facial landmarks of SR and HR (`losses.Faces`)",
+    "averaged": "SR of the generator's running average, (N, 3, H, W), without gradient",
+    "step": "the number of optimiser steps taken",
+}
+
+#: Needs that are networks trained beside the generator: a loss that has one brings
+#: `build_<need>()` and `<need>_loss(sr, hr, network, **needs)`.
+TRAINED = ("discriminator", "shrinker")
+
+
 class UnknownLoss(LookupError):
     """No loss of this name is registered."""
 
@@ -71,7 +90,10 @@ class Parameter:
 
 @dataclass(frozen=True)
 class LossSpec:
-    """A loss term a study can use; `needs` is what the trainer must hand to `forward` by name."""
+    """A loss term a study can use; `needs` is what the trainer must hand to `forward` by name.
+
+    `may_need` is what only some settings need; `needs_of` a built loss tells which it does.
+    """
 
     name: str
     family: str
@@ -82,7 +104,10 @@ class LossSpec:
     cost: Cost
     parameters: tuple[Parameter, ...]
     module: type[nn.Module]
+    may_need: tuple[str, ...] = ()
     compares: bool = True  #: least where SR equals HR; False for priors and judgements on SR alone
+    batch_mean: bool = True  #: a batch is worth the mean of its images, with default settings
+    nonnegative: bool = True
 
 
 @dataclass(frozen=True)
