@@ -87,11 +87,12 @@ def watched(definition: dict[str, Any]) -> Clock:
     clock.watch(session_module.Session, "advance", "other")
     clock.watch(Pairs, "batch", "data")
     clock.watch(type(generator), "forward", "forward")
-    clock.watch(Criterion, "parts", "losses")
+    for call in ("given", "parts"):
+        clock.watch(Criterion, call, "losses")
     clock.watch(torch.autograd, "backward", "backward")
     clock.watch(torch.autograd, "grad", "backward")
     clock.watch(trainer_module, "update", "optimiser")
-    clock.watch(trainer_module, "discriminate", "discriminator")
+    clock.watch(trainer_module, "accompany", "discriminator")
     clock.watch(session_module.Session, "_score", "evaluation")
     clock.watch(session_module.Session, "_checkpoint", "checkpoint")
     for call in ("metrics", "image", "commit"):

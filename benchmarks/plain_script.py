@@ -83,7 +83,7 @@ def plain_training(
     generator = models.build(definition.model.name, scale=scale, **definition.model.parameters)
     averaged = copy.deepcopy(generator)
     terms: dict[str, Any] = {t.key: losses.build(t.loss, **t.parameters) for t in definition.losses}
-    network = weights.feature_network(terms["content"].backbone)
+    network = weights.feature_network(terms["content"].source)
     discriminator: nn.Module = terms["adversarial"].build_discriminator()
     adam = torch.optim.Adam(generator.parameters(), lr=training.optimizer.lr)
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=training.optimizer.discriminator_lr)

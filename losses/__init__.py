@@ -11,7 +11,6 @@ import pkgutil
 
 from losses._features import Features, FeatureSource
 from losses._functional import UnsuitableInput, trusted
-from losses._recipes import RECIPES
 from losses._registry import RESERVED, SPECS, build, needs_of
 from losses._spec import (
     NEEDS,
@@ -23,6 +22,7 @@ from losses._spec import (
     RecipeTerm,
     UnknownLoss,
 )
+from losses.recipes import RECIPES
 
 __all__ = [
     "NEEDS",

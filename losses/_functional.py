@@ -9,7 +9,8 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 Criterion = Literal["l1", "l2", "frobenius", "survey"]
 Padding = Literal["zero", "replicate"]
@@ -85,6 +86,21 @@ def full_precision(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+def as_constant(network: nn.Module, *inputs: Tensor) -> Tensor:
+    """Return what a trained network says of `inputs`, in at least float32, and leave it as it was.
+
+    Gradients reach the inputs only, which also saves the network's own backward; in eval mode for
+    the call, spectral normalisation does not move. Measuring a gradient therefore changes nothing.
+    """
+    was_training = network.training
+    constants = {name: weight.detach() for name, weight in network.named_parameters()}
+    network.eval()
+    try:
+        return full_precision(functional_call(network, constants, inputs))
+    finally:
+        network.train(was_training)
+
+
 def reduce(errors: Tensor, reduction: Reduction, weight: Tensor | None = None) -> Tensor:
     """Return the scalar mean or sum of (N, C, H, W) errors.
 
@@ -130,6 +146,13 @@ def unit_mean(features: Tensor) -> Tensor:
     mean = features.mean(dim=(1, 2, 3), keepdim=True)
     # A black crop can silence every feature; without a floor it would divide by zero.
     return features / mean.clamp_min(torch.finfo(features.dtype).eps)
+
+
+def unit_norm(features: Tensor) -> Tensor:
+    """Divide (N, C, H, W) features by their Euclidean norm over C at each place, plus 1e-10 (LPIPS)."""
+    # Where all channels are 0, the norm's gradient is 0, and a ReLU before stops the division's.
+    norm: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    return features / (norm + 1e-10)
 
 
 def luma(images: Tensor) -> Tensor:

@@ -51,6 +51,7 @@ def register(
     compares: bool = True,
     batch_mean: bool = True,
     nonnegative: bool = True,
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[Loss], Loss]:
     """Enter the decorated module under `name`; the file needs nothing else to be a loss."""
 
@@ -72,6 +73,7 @@ def register(
             compares=compares,
             batch_mean=batch_mean,
             nonnegative=nonnegative,
+            presets=presets or {},
         )
         return module
 

@@ -105,6 +105,8 @@ class LossSpec:
     parameters: tuple[Parameter, ...]
     module: type[nn.Module]
     may_need: tuple[str, ...] = ()
+    #: What each name of the parameter `preset` fills in where the user left the default.
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     compares: bool = True  #: least where SR equals HR; False for priors and judgements on SR alone
     batch_mean: bool = True  #: a batch is worth the mean of its images, with default settings
     nonnegative: bool = True
@@ -112,21 +114,32 @@ class LossSpec:
 
 @dataclass(frozen=True)
 class RecipeTerm:
-    """One published weight with the convention it belongs to."""
+    """One published weight with the convention it belongs to.
+
+    `weight` belongs to our loss: it is the published weight × `factor`, where conventions differ.
+    `note` says what of the original this term does not carry over; empty where the two are equal.
+    """
 
     loss: str
     weight: float
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    original: str = ""  #: in the authors' own words: class, parameters, reduction
+    factor: float = 1.0
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Published loss weights; worth nothing without their conventions, so both are here."""
+    """Published loss weights; worth nothing without their conventions, so both are here.
+
+    `notes` tell what besides the losses made the published result: data, networks, averages.
+    """
 
     name: str
     summary: str
     source: str
     terms: tuple[RecipeTerm, ...]
+    notes: tuple[str, ...] = ()
 
 
 def one_of(names: Iterable[str]) -> str:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
+from typing import Annotated
+
 from torch import Tensor, nn
 
-from losses._functional import image_pair
+from losses._functional import Reduction, image_pair, reduce
 from losses._registry import register
 
 
 @register("l1", family="pixel", side="distortion", share=(0.0, 1.0), cost="low")
 class L1(nn.Module):
-    """Mean |SR - HR| over batch, channels and pixels.
+    """Mean |SR - HR| over batch, channels and pixels (reduction mean), or the sum of it (sum).
 
-    Images (N, C, H, W) in [0, 1]; value in [0, 1], 0 for equal images. The mean convention of
-    BasicSR, KAIR and mmagic; EDVR's published weights belong to the sum. Zhao et al., "Loss
-    functions for image restoration with neural networks", IEEE TCI 2017.
+    Images (N, C, H, W) in [0, 1]; the mean lies in [0, 1], 0 for equal images. The mean is the
+    convention of BasicSR, KAIR and mmagic; EDVR's published weights belong to the sum, which grows
+    with batch and patch. A `weight` map, (N, 1, H, W) or (N, C, H, W), at least 0, gives
+    Σ w|d| / Σ w over all channels (BasicSR), or Σ w|d|. Zhao et al., "Loss functions for image
+    restoration with neural networks", IEEE TCI 2017.
     """
 
-    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        return F.l1_loss(*image_pair(sr, hr))
+    def __init__(
+        self,
+        reduction: Annotated[Reduction, "mean over all numbers, or their sum"] = "mean",
+    ) -> None:
+        super().__init__()
+        self.reduction: Reduction = reduction
+
+    def forward(self, sr: Tensor, hr: Tensor, *, weight: Tensor | None = None) -> Tensor:
+        sr, hr = image_pair(sr, hr)
+        return reduce((sr - hr).abs(), self.reduction, weight)

@@ -8,7 +8,6 @@ import platform
 import signal
 import socket
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +17,6 @@ from urllib.parse import urljoin
 
 import torch
 
-from losses._features import FeatureNetwork
 from service.client import Client
 from service.contract.errors import SrtuneError, WorkerNotFound
 from service.contract.trial import Lease, LeaseRequest
@@ -29,6 +27,7 @@ from workers.delivery import Courier
 from workers.device import choose, describe
 from workers.heartbeat import Heartbeats, Holding
 from workers.session import Session
+from workers.suppliers import Pretrained
 from workers.tracking.spool import Spool
 from workers.tracking.uploader import Uploader
 
@@ -72,13 +71,15 @@ class Agent:
         settings: WorkerSettings,
         client: Client | None = None,
         *,
-        load_network: Callable[[str], FeatureNetwork] = weights.feature_network,
+        pretrained: Pretrained = weights,
     ) -> None:
         self.settings = settings
         self.client = client or connect(settings)
         self.device = choose(settings.device, threads=settings.threads)
         self.sessions: list[Session] = []
-        self._bench = Bench(self.client, self.device, settings.folder, load_network=load_network)
+        self._bench = Bench(
+            self.client.get_blob, self.device, settings.folder, pretrained=pretrained
+        )
         self._stopping = ""
         self._stopped_at = 0.0
         self._heartbeats = Heartbeats(self.client)

@@ -8,8 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+import losses
 from service.contract.trial import Calibration
 from workers.criterion import Criterion
+from workers.data.pairs import Batch
+from workers.suppliers import Step
 
 Gradients = dict[str, list[Tensor]]
 
@@ -53,10 +56,8 @@ def shares(weights: Mapping[str, float], norms: Mapping[str, float]) -> dict[str
     return {key: pull / total if total > 0 else 0.0 for key, pull in pulls.items()}
 
 
-def measure(
-    generator: nn.Module, criterion: Criterion, batches: Iterable[tuple[Tensor, Tensor]]
-) -> Calibration:
-    """Return each term's gradient norm and value at the generator, mean over (lr, hr) batches.
+def measure(generator: nn.Module, criterion: Criterion, batches: Iterable[Batch]) -> Calibration:
+    """Return each term's gradient norm and value at the generator, mean over batches.
 
     In full precision; changes nothing in the generator. Raises CalibrationFailed for a norm that
     is not finite (a norm of zero is recorded as such).
@@ -64,8 +65,10 @@ def measure(
     parameters = list(generator.parameters())
     norms: dict[str, list[float]] = {key: [] for key in criterion.terms}
     values: dict[str, list[float]] = {key: [] for key in criterion.terms}
-    for lr, hr in batches:
-        parts = criterion.parts(generator(lr), hr)
+    for batch in batches:
+        step = Step(batch, generator(batch.lr))
+        with losses.trusted():
+            parts = criterion.parts(step, criterion.given(step))
         for key, gradient in gradients(parts, parameters).items():
             norms[key].append(norm(gradient))
             values[key].append(float(parts[key].detach()))

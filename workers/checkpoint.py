@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-FORMAT = 1
+FORMAT = 2
 #: EFBIG is what a quota on the size of files answers; for the user it is the same full disk.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -29,10 +29,10 @@ class CheckpointUnreadable(Exception):
 
 
 @dataclass
-class Adversary:
-    """A discriminator and the optimiser that trains it against the generator."""
+class Companion:
+    """A network that a loss has trained beside the generator, and its optimiser."""
 
-    discriminator: nn.Module
+    network: nn.Module
     optimizer: Optimizer
 
 
@@ -47,7 +47,7 @@ class TrainState:
     generator: nn.Module
     optimizer: Optimizer
     averaged: nn.Module | None = None  #: running average of the generator; None: not kept
-    adversaries: dict[str, Adversary] = field(default_factory=dict)  #: by the key of their term
+    companions: dict[str, Companion] = field(default_factory=dict)  #: by the key of their term
     step: int = 0  #: optimiser steps taken
     seconds: float = 0.0  #: spent in them, over all attempts
 
@@ -63,9 +63,9 @@ class TrainState:
                 "generator": self.generator.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "averaged": self.averaged and self.averaged.state_dict(),
-                "adversaries": {
-                    key: (a.discriminator.state_dict(), a.optimizer.state_dict())
-                    for key, a in self.adversaries.items()
+                "companions": {
+                    key: (c.network.state_dict(), c.optimizer.state_dict())
+                    for key, c in self.companions.items()
                 },
                 "step": self.step,
                 "seconds": self.seconds,
@@ -81,10 +81,10 @@ class TrainState:
             self.optimizer.load_state_dict(found["optimizer"])
             if self.averaged is not None:
                 self.averaged.load_state_dict(found["averaged"])
-            for key, adversary in self.adversaries.items():
-                discriminator, optimizer = found["adversaries"][key]
-                adversary.discriminator.load_state_dict(discriminator)
-                adversary.optimizer.load_state_dict(optimizer)
+            for key, companion in self.companions.items():
+                network, optimizer = found["companions"][key]
+                companion.network.load_state_dict(network)
+                companion.optimizer.load_state_dict(optimizer)
             self.step, self.seconds = int(found["step"]), float(found["seconds"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointUnreadable(

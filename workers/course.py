@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from service.contract.reference import reference_term
-from service.contract.study import StudyDefinition, Training
+from service.contract.study import StudyDefinition, Term, Training
 from service.contract.trial import Calibration, TrialJob, TrialKind
 from workers import models
 from workers.bench import Bench
-from workers.checkpoint import Adversary, TrainState, average_of
-from workers.criterion import criterion, modules
+from workers.checkpoint import Companion, TrainState, average_of
+from workers.criterion import Criterion, criterion, modules
+from workers.optimization import optimizer
 from workers.start import (
     calibrate,
     first_batch,
@@ -21,8 +22,8 @@ from workers.start import (
     pretrain,
     start_plan,
 )
-from workers.suppliers import DefinitionError, discriminators, placed, seeded
-from workers.trainer import Event, Log, Plan, optimizer, train
+from workers.suppliers import DefinitionError, companions, looks_for_faces, placed, seeded
+from workers.trainer import Event, Log, Plan, train
 from workers.vocabulary import vocabulary
 
 
@@ -51,54 +52,46 @@ def _start(job: TrialJob, bench: Bench, log: Log) -> Course:
     """Pre-training on the reference term; all terms are built, for the calibration."""
     definition = job.definition
     terms = [term for term in definition.losses if term.weight != 0]
-    built = modules(terms)
-    state = _state(definition, _discriminators(built, job.seed, bench), job.seed, bench, ema=0.0)
-    adversaries = {key: a.discriminator for key, a in state.adversaries.items()}
+    built = modules(terms, definition.data)
+    state = _state(definition, built, job.seed, bench, ema=0.0)
     reference = reference_term(definition, vocabulary())
     if reference is None:
         raise DefinitionError("no pixel loss is searched, so there is nothing to warm up on")
-    alone, together = (
-        criterion(chosen, built, weights=weights, networks=bench.networks, adversaries=adversaries)
-        for chosen, weights in (
-            ([reference], {reference.key: 1.0}),
-            (terms, {term.key: 1.0 for term in terms}),
-        )
-    )
-    batches = bench.pairs(definition.data, job.seed)
+
+    def sum_of(chosen: Sequence[Term]) -> Criterion:
+        return _criterion(chosen, built, {term.key: 1.0 for term in chosen}, state, bench)
+
+    played = [term for term in terms if term.key in state.companions]
+    together = sum_of(terms)
+    batches = bench.pairs(definition.data, job.seed, faces=looks_for_faces(built))
     events = pretrain(
         state,
         start_plan(definition),
         batches,
-        alone,
-        together,
-        discriminator_steps=definition.training.warmup.discriminator_steps,
+        sum_of([reference]),
+        sum_of(played) if played else None,
+        companion_steps=definition.training.warmup.discriminator_steps,
         log=log,
     )
-    return Course(state, events, lambda: calibrate(state, definition, batches, together))
+
+    def calibrated() -> Calibration:
+        alone = {term.key: sum_of([term]) for term in terms}
+        key = reference.key
+        return calibrate(state, definition, batches, together, alone, reference=key)
+
+    return Course(state, events, calibrated)
 
 
 def _trial(job: TrialJob, bench: Bench, log: Log) -> Course:
     """Training from the shared start with the job's weights; terms of weight 0 are not built."""
     definition = job.definition
     live = [term for term in definition.losses if job.weights.get(term.key, 0.0) > 0]
-    built = modules(live)
-    state = _state(
-        definition,
-        _discriminators(built, job.seed, bench),
-        job.seed,
-        bench,
-        ema=definition.training.ema,
-    )
+    built = modules(live, definition.data)
+    state = _state(definition, built, job.seed, bench, ema=definition.training.ema)
     if job.start is not None:
         load_start(bench.fetched(job.start)).begin(state)
-    total = criterion(
-        live,
-        built,
-        weights=job.weights,
-        networks=bench.networks,
-        adversaries={key: a.discriminator for key, a in state.adversaries.items()},
-    )
-    batches = bench.pairs(definition.data, job.seed)
+    total = _criterion(live, built, job.weights, state, bench)
+    batches = bench.pairs(definition.data, job.seed, faces=looks_for_faces(built))
     return Course(state, train(state, trial_plan(definition), batches, total, log=log))
 
 
@@ -121,7 +114,7 @@ def trial_plan(definition: StudyDefinition) -> Plan:
 
 def _state(
     definition: StudyDefinition,
-    adversaries: Mapping[str, nn.Module],
+    built: Mapping[str, nn.Module],
     seed: int,
     bench: Bench,
     *,
@@ -129,15 +122,27 @@ def _state(
 ) -> TrainState:
     training: Training = definition.training
     generator = placed(seeded(lambda: _generator(definition), seed), bench.device)
+    beside = {key: placed(made, bench.device) for key, made in companions(built, seed).items()}
     return TrainState(
         generator=generator,
         optimizer=optimizer(training.optimizer, generator.parameters()),
         averaged=average_of(generator) if ema > 0 else None,
-        adversaries={
-            key: Adversary(network, optimizer(training.optimizer, network.parameters()))
-            for key, network in adversaries.items()
+        companions={
+            key: Companion(network, optimizer(training.optimizer, network.parameters()))
+            for key, network in beside.items()
         },
     )
+
+
+def _criterion(
+    terms: Sequence[Term],
+    built: Mapping[str, nn.Module],
+    weights: Mapping[str, float],
+    state: TrainState,
+    bench: Bench,
+) -> Criterion:
+    beside = {key: companion.network for key, companion in state.companions.items()}
+    return criterion(terms, built, weights=weights, networks=bench.networks, companions=beside)
 
 
 def _generator(definition: StudyDefinition) -> nn.Module:
@@ -146,11 +151,3 @@ def _generator(definition: StudyDefinition) -> nn.Module:
         return models.build(model.name, scale=definition.data.scale, **model.parameters)
     except (models.UnknownModel, models.InvalidModelParameter) as error:
         raise DefinitionError(str(error)) from error
-
-
-def _discriminators(
-    built: Mapping[str, nn.Module], seed: int, bench: Bench
-) -> dict[str, nn.Module]:
-    return {
-        key: placed(network, bench.device) for key, network in discriminators(built, seed).items()
-    }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from losses import InvalidParameter, UnknownLoss
-from losses._functional import UnsuitableInput
+from losses import InvalidParameter, UnknownLoss, UnsuitableInput
+from losses._features import UnsuitableWeights
 from service.contract.trial import FailureCause
 from workers.calibration import CalibrationFailed
 from workers.checkpoint import FULL, DiskFull
@@ -14,6 +14,7 @@ from workers.metrics import ImageUnusable, UnknownMetric
 from workers.models import InvalidModelParameter, UnknownModel
 from workers.suppliers import DefinitionError
 from workers.trainer import Diverged
+from workers.weights import UnknownWeights
 
 _CAUSES: dict[type[BaseException], FailureCause] = {
     Diverged: FailureCause.DIVERGED,
@@ -24,6 +25,8 @@ _CAUSES: dict[type[BaseException], FailureCause] = {
     UnknownLoss: FailureCause.DEFINITION,
     InvalidParameter: FailureCause.DEFINITION,
     UnsuitableInput: FailureCause.DEFINITION,
+    UnsuitableWeights: FailureCause.DEFINITION,
+    UnknownWeights: FailureCause.DEFINITION,
     UnknownModel: FailureCause.DEFINITION,
     InvalidModelParameter: FailureCause.DEFINITION,
     UnknownMetric: FailureCause.DEFINITION,

@@ -9,12 +9,16 @@ from typing import Any
 
 import torch
 
+import losses
 from service.contract.study import StudyDefinition
 from service.contract.trial import Calibration
 from workers.calibration import measure
 from workers.checkpoint import CheckpointUnreadable, TrainState, load, save
 from workers.criterion import Criterion
-from workers.trainer import Batches, Event, Log, Plan, discriminate, train
+from workers.lint import LintFailed, examine, probes_of
+from workers.optimization import autocast
+from workers.suppliers import Step
+from workers.trainer import Batches, Event, Log, Plan, accompany, train
 
 
 def start_plan(definition: StudyDefinition) -> Plan:
@@ -32,7 +36,7 @@ def start_plan(definition: StudyDefinition) -> Plan:
 
 
 def start_steps(definition: StudyDefinition) -> int:
-    """Return all steps of a start job: the generator's, then the discriminators' alone."""
+    """Return all steps of a start job: the generator's, then that of its companions."""
     return definition.training.warmup.steps + definition.training.warmup.discriminator_steps
 
 
@@ -46,13 +50,14 @@ def pretrain(
     plan: Plan,
     batches: Batches,
     reference: Criterion,
-    criterion: Criterion,
+    played: Criterion | None,
     *,
-    discriminator_steps: int,
+    companion_steps: int,
     log: Log,
 ) -> Iterator[Event]:
-    """Train the generator on the reference term alone, then the discriminators on what it makes.
+    """Train the generator on the reference term alone, then its companions on what it makes.
 
+    `played` holds the terms that have a network trained beside the generator; None: there are none.
     Yields after every step; a RUNG between the two phases, DONE at the end. Resumes in either.
     """
     for event in train(state, plan, batches, reference, log=log):
@@ -60,22 +65,36 @@ def pretrain(
             yield event
         elif state.step == plan.steps:  # and not resumed beyond it
             yield Event.RUNG
-    end = plan.steps + (discriminator_steps if state.adversaries else 0)
-    while state.step < end:
-        _discriminators_step(state, plan, batches, criterion, log=log)
+    while played is not None and state.step < plan.steps + companion_steps:
+        _companions_step(state, plan, batches, played, log=log)
         yield Event.STEP
     yield Event.DONE
 
 
 def calibrate(
-    state: TrainState, definition: StudyDefinition, batches: Batches, criterion: Criterion
+    state: TrainState,
+    definition: StudyDefinition,
+    batches: Batches,
+    together: Criterion,
+    alone: Mapping[str, Criterion],
+    *,
+    reference: str,
 ) -> Calibration:
-    """Return every term's gradient norm at the start, over batches that no training has seen."""
-    count = definition.training.warmup.calibration_batches
+    """Return every term's gradient norm at the start, over batches that no training has seen.
+
+    The linter looks at the terms first, one by one (`alone`); raises LintFailed for what it finds
+    to be an error, and CalibrationFailed.
+    """
     first = start_steps(definition)
-    return measure(
-        state.generator, criterion, (batches.batch(first + index) for index in range(count))
+    probes = probes_of(definition, alone, state.generator, batches.batch(first), number=state.step)
+    report = examine(definition, probes, reference=reference)
+    if report.errors:
+        raise LintFailed(report)
+    count = definition.training.warmup.calibration_batches
+    found = measure(
+        state.generator, together, (batches.batch(first + index) for index in range(count))
     )
+    return found.model_copy(update={"lint": report})
 
 
 @dataclass(frozen=True)
@@ -83,7 +102,7 @@ class Start:
     """What every trial of a study begins with."""
 
     generator: Mapping[str, Any]
-    discriminators: Mapping[str, Mapping[str, Any]]
+    companions: Mapping[str, Mapping[str, Any]]  #: by the key of their term
 
     def begin(self, state: TrainState) -> None:
         """Put the shared weights into a fresh state; optimisers begin anew.
@@ -94,8 +113,8 @@ class Start:
             state.generator.load_state_dict(self.generator)
             if state.averaged is not None:
                 state.averaged.load_state_dict(self.generator)
-            for key, adversary in state.adversaries.items():
-                adversary.discriminator.load_state_dict(self.discriminators[key])
+            for key, companion in state.companions.items():
+                companion.network.load_state_dict(self.companions[key])
         except (KeyError, RuntimeError) as error:
             raise CheckpointUnreadable(
                 f"the shared start does not fit this study's model ({error}); submit the study again"
@@ -108,9 +127,8 @@ def save_start(state: TrainState, path: Path) -> None:
         {
             "start": True,
             "generator": state.generator.state_dict(),
-            "discriminators": {
-                key: adversary.discriminator.state_dict()
-                for key, adversary in state.adversaries.items()
+            "companions": {
+                key: companion.network.state_dict() for key, companion in state.companions.items()
             },
         },
         path,
@@ -122,19 +140,20 @@ def load_start(path: Path) -> Start:
     found = load(path)
     if "start" not in found:
         raise CheckpointUnreadable(f"{path} is no shared start; submit the study again")
-    return Start(found["generator"], found["discriminators"])
+    return Start(found["generator"], found["companions"])
 
 
-def _discriminators_step(
-    state: TrainState, plan: Plan, batches: Batches, criterion: Criterion, *, log: Log
+def _companions_step(
+    state: TrainState, plan: Plan, batches: Batches, played: Criterion, *, log: Log
 ) -> None:
-    lr, hr = batches.batch(plan.first_batch + state.step)
-    point = (state.step + 1) % plan.log_every == 0
-    values: dict[str, float] = {}
+    batch = batches.batch(plan.first_batch + state.step)
+    due = (state.step + 1) % plan.log_every == 0
     with torch.no_grad():
-        sr = state.generator(lr)
-    for key, adversary in state.adversaries.items():
-        values |= discriminate(adversary, criterion.terms[key], (sr, hr), plan, point=point and key)
+        sr = state.generator(batch.lr)
+    with autocast(sr.device, plan.dtype), losses.trusted():
+        step = Step(batch, sr, number=state.step)
+        given = played.given(step)
+    values = accompany(state, played, step, given, plan, due=due)
     state.step += 1
     if values:
         log(values, state.step)

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, AdamW, Optimizer
 
+import losses
 from service.contract import study
 from workers.calibration import combine, gradients, norm, shares
-from workers.checkpoint import Adversary, TrainState
-from workers.criterion import Criterion
+from workers.checkpoint import TrainState
+from workers.criterion import Criterion, Given
+from workers.data.pairs import Batch
+from workers.optimization import autocast, average_decay, blend, rate, update
+from workers.suppliers import Step, trained_need
 
 Log = Callable[[Mapping[str, float], int], None]
+
+#: Where the curves of what a network beside the generator minimises are.
+_CURVES: dict[str | None, str] = {"discriminator": "d", "shrinker": "aux"}
 
 
 class Diverged(Exception):
@@ -37,8 +44,8 @@ class Event(StrEnum):
 class Batches(Protocol):
     """Training pairs, counted: the same step is always the same batch."""
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return (lr, hr) of `step`, (N, 3, H, W) in [0, 1]."""
+    def batch(self, step: int) -> Batch:
+        """Return the crops of `step`."""
         ...
 
 
@@ -97,15 +104,13 @@ def take_step(
     """Take one optimiser step; return the curves' values if a point is due, else nothing."""
     factor = rate(plan.schedule, state.step, plan.steps)
     due = plan.speaks(state.step + 1)
-    lr, hr = batches.batch(plan.first_batch + state.step)
     parameters = list(state.generator.parameters())
-    with autocast(lr.device, plan.dtype):
-        sr = state.generator(lr).float()
-        parts = criterion.parts(sr, hr)
+    step, given, parts = evaluate(state, plan, batches, criterion)
 
     values: dict[str, float] = {"train/lr": plan.lr * factor} if due else {}
     if due:
         values |= _checked(parts, criterion, state.step + 1)
+        values |= _faces_found(criterion)
         # The terms' gradients, one by one, tell how hard each pulls; their sum is the step's.
         each = gradients(parts, parameters)
         values |= _pull({key: norm(gradient) for key, gradient in each.items()}, criterion)
@@ -116,80 +121,67 @@ def take_step(
 
     if state.averaged is not None:
         blend(state.averaged, parameters, average_decay(plan.ema, state.step))
-    for key, loss in criterion.terms.items():
-        if key in state.adversaries:
-            adversary, images = state.adversaries[key], (sr.detach(), hr)
-            values |= discriminate(adversary, loss, images, plan, factor, point=due and key)
+    values |= accompany(state, criterion, step.detached(), given, plan, factor, due=due)
     state.step += 1
     return values
 
 
-def discriminate(
-    adversary: Adversary,
-    loss: Any,
-    images: tuple[Tensor, Tensor],
+def evaluate(
+    state: TrainState, plan: Plan, batches: Batches, criterion: Criterion
+) -> tuple[Step, Given, dict[str, Tensor]]:
+    """Return the present step, what the terms were given of it, and their values.
+
+    The losses look at the images of the very first step, and trust the others: reading a value
+    makes a GPU wait. Raises Diverged where the generator that training begins with is broken.
+    """
+    batch = batches.batch(plan.first_batch + state.step)
+    first = state.step == 0
+    with autocast(batch.lr.device, plan.dtype), nullcontext() if first else losses.trusted():
+        sr = state.generator(batch.lr).float()
+        if first and not bool(torch.isfinite(sr).all()):
+            raise Diverged("the generator makes NaN or infinite pixels before its first step")
+        step = Step(batch, sr, number=state.step, average=state.averaged)
+        given = criterion.given(step)
+        return step, given, criterion.parts(step, given)
+
+
+def accompany(
+    state: TrainState,
+    criterion: Criterion,
+    step: Step,
+    given: Given,
     plan: Plan,
     factor: float = 1.0,
     *,
-    point: str | Literal[False] = False,
+    due: bool = False,
 ) -> dict[str, float]:
-    """Take one step of a discriminator on (sr, hr); return the values of the curves of `point`."""
-    sr, hr = images
-    with autocast(hr.device, plan.dtype):
-        value: Tensor = loss.discriminator_loss(sr, hr, adversary.discriminator)
-    torch.autograd.backward(value)
-    update(adversary.optimizer, plan.discriminator_lr * factor)
-    if not point:
-        return {}
-    discriminator = adversary.discriminator.eval()
-    with torch.no_grad():
-        real, fake = float(discriminator(hr).mean()), float(discriminator(sr).mean())
-    discriminator.train()
-    return {f"d/{point}": float(value.detach()), f"d/{point}.real": real, f"d/{point}.fake": fake}
+    """Take one step of every network trained beside the generator; return its curves if `due`.
 
-
-def optimizer(settings: study.Optimizer, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """Return Adam or AdamW over `parameters`, one fused kernel per step; the loop sets its rate."""
-    kind: type[Adam] | type[AdamW] = {"adam": Adam, "adamw": AdamW}[settings.name]
-    return kind(parameters, betas=settings.betas, weight_decay=settings.weight_decay, fused=True)
-
-
-def update(over: Optimizer, rate: float) -> None:
-    """Take a step at this learning rate, and clear the gradients."""
-    for group in over.param_groups:
-        group["lr"] = rate
-    over.step()
-    over.zero_grad(set_to_none=True)
-
-
-def rate(schedule: study.Schedule, step: int, steps: int) -> float:
-    """Return the learning rate of step `step` (from 0) as a fraction of the first."""
-    done = step / steps
-    if schedule.name == "cosine":
-        return schedule.floor + (1 - schedule.floor) * 0.5 * (1 + math.cos(math.pi * done))
-    if schedule.name == "multistep":
-        return 0.5 ** sum(done >= milestone for milestone in schedule.milestones)
-    return 1.0
-
-
-@torch.no_grad()
-def blend(averaged: nn.Module, parameters: Sequence[nn.Parameter], decay: float) -> None:
-    """Move the running average towards the parameters: a ← decay·a + (1 - decay)·p."""
-    torch._foreach_lerp_([*averaged.parameters()], [*parameters], 1 - decay)
-
-
-def average_decay(decay: float, step: int) -> float:
-    """Return the decay of the running average at `step`: short at first, `decay` in the long run.
-
-    min(decay, (1 + step) / (10 + step)), TensorFlow's rule: with 0.999 from the first step, a trial
-    of 500 steps would be scored on weights that are 60 % the shared start.
+    SR of `step` is without gradient, and so is made whatever was `given` of it.
     """
-    return min(decay, (1 + step) / (10 + step))
+    values: dict[str, float] = {}
+    for key, companion in state.companions.items():
+        if key not in criterion.terms:
+            continue
+        loss: Any = criterion.terms[key]
+        need = trained_need(criterion.needs[key])
+        beside = {name: apart(thing) for name, thing in given[key].items() if name != need}
+        with autocast(step.sr.device, plan.dtype), losses.trusted():
+            value: Tensor = getattr(loss, f"{need}_loss")(
+                step.sr, step.hr, companion.network, **beside
+            )
+        torch.autograd.backward(value)
+        update(companion.optimizer, plan.discriminator_lr * factor)
+        if due:
+            values |= {f"{_CURVES[need]}/{key}": float(value.detach())}
+            if need == "discriminator":
+                values |= _verdicts(key, loss, step, companion.network, beside)
+    return values
 
 
-def autocast(device: torch.device, dtype: str) -> torch.autocast:
-    """Return the context of forward passes: bfloat16 where the study asks for it."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "bfloat16")
+def apart(thing: object) -> object:
+    """Return what a companion is given in place of what the generator's losses were given."""
+    return thing.detached() if isinstance(thing, losses.Features) else thing
 
 
 def _checked(parts: Mapping[str, Tensor], criterion: Criterion, step: int) -> dict[str, float]:
@@ -200,6 +192,26 @@ def _checked(parts: Mapping[str, Tensor], criterion: Criterion, step: int) -> di
         raise Diverged(f"loss {bad[0]} is {values[bad[0]]} at step {step} ({said})")
     total = sum(criterion.weights[key] * value for key, value in values.items())
     return {f"loss/{key}": value for key, value in values.items()} | {"loss/total": total}
+
+
+def _verdicts(
+    key: str, loss: Any, step: Step, discriminator: nn.Module, beside: Mapping[str, object]
+) -> dict[str, float]:
+    """What a discriminator now thinks of HR and of SR: the means of its logits."""
+    verdicts = loss.verdicts(step.sr, step.hr, discriminator, **beside)
+    real, fake = (float(logits.mean()) for logits in verdicts)
+    return {f"d/{key}.real": real, f"d/{key}.fake": fake}
+
+
+def _faces_found(criterion: Criterion) -> dict[str, float]:
+    """The fraction of images with a face, of each term that looks for faces, since the last point."""
+    found: dict[str, float] = {}
+    for key, loss in criterion.terms.items():
+        counts: Any = loss
+        if "faces" in criterion.needs[key] and counts.seen:
+            found[f"faces/{key}"] = 1 - counts.without_face / counts.seen
+            counts.seen = counts.without_face = 0
+    return found
 
 
 def _pull(norms: Mapping[str, float], criterion: Criterion) -> dict[str, float]:

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from service.cli import tables
+from service.cli import recipe_tables, tables
 from service.cli.output import number, plain
 from service.client import Client
 from service.contract.trial import Best, Front, StudyView, TrialView
@@ -47,7 +47,7 @@ class Findings:
             *(Padding(Text(line, style="dim"), (0, 0, 0, 2)) for line in notes(self.best)),
             "",
             Text("The same recipes as published, in their own conventions", style="bold"),
-            tables.published(self.recipes),
+            recipe_tables.published(self.recipes),
             "",
             *(Text(sentence, style="bold") for sentence in self.sentences),
             "",

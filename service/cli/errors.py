@@ -27,6 +27,10 @@ class StackFailed(SrtuneError):
     """A child process of `srtune up` could not do its work."""
 
 
+class WeightsMissing(SrtuneError):
+    """Pretrained weights could not be fetched."""
+
+
 class StudyFailed(SrtuneError):
     """The study that was watched ended without results."""
 

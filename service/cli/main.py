@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli import demo, serve, study, token, up, words, worker
+from service.cli import demo, lint, serve, study, token, up, weights, words, worker
 
 app = typer.Typer(
     name="srtune",
@@ -22,12 +22,14 @@ app.command("up", rich_help_panel="Start here")(up.up)
 app.command("serve", rich_help_panel="Processes")(serve.serve)
 app.command("worker", rich_help_panel="Processes")(worker.worker)
 app.add_typer(study.app, name="study", rich_help_panel="Studies")
+app.command("lint", rich_help_panel="Studies")(lint.lint)
 app.command("losses", rich_help_panel="Studies")(words.losses)
 app.command("models", rich_help_panel="Studies")(words.models)
 app.command("metrics", rich_help_panel="Studies")(words.metrics)
 app.command("recipes", rich_help_panel="Studies")(words.recipes)
 app.command("workers", rich_help_panel="Studies")(words.workers)
 app.add_typer(token.app, name="token", rich_help_panel="Processes")
+app.add_typer(weights.app, name="weights", rich_help_panel="Processes")
 
 #: Set by `--debug`; read again in `main` after the command has failed.
 _DEBUG = "SRTUNE_DEBUG"

@@ -12,13 +12,17 @@ from service.cli.options import DEFAULT_SERVER, Json, Server, StudyRef, Token, c
 def show(
     study: StudyRef, server: Server = DEFAULT_SERVER, token: Token = None, as_json: Json = False
 ) -> None:
-    """Show one study: state, progress, definition."""
-    from service.cli import tables
+    """Show one study: state, progress, definition, what the linter said of its losses."""
+    from rich.console import Group
+
+    from service.cli import lint_tables, tables
     from service.cli.output import answer
 
     with connect(server, token) as client:
         found = client.study(study)
-    answer(found, tables.study(found), as_json=as_json)
+    lint = found.calibration.lint if found.calibration else None
+    shown = Group(tables.study(found), *(["", lint_tables.report(lint)] if lint else []))
+    answer(found, shown, as_json=as_json)
 
 
 def trials(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -20,9 +19,6 @@ from service.contract.trial import (
     TrialState,
     TrialView,
 )
-
-if TYPE_CHECKING:
-    from service.contract.vocabulary import Recipe
 
 STATE_STYLE: dict[str, str] = {
     StudyState.ACTIVE: "green",
@@ -186,15 +182,6 @@ def _repeats(found: Sequence[Repeats], objectives: Sequence[str]) -> list[Render
             *(f"{number(one.mean[m])} ± {number(one.deviation[m])}" for m in objectives),
         )
     return [Text(""), table]
-
-
-def published(recipes: Sequence[Recipe]) -> RenderableType:
-    """Recipes as published, in their own conventions."""
-    table = plain_table("recipe", "weights as published", "source", wraps=["source"])
-    for recipe in recipes:
-        weights = ", ".join(f"{term.loss} {number(term.weight)}" for term in recipe.terms)
-        table.add_row(recipe.name, weights, recipe.source)
-    return table
 
 
 def label(origin: str) -> str:

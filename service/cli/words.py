@@ -118,10 +118,10 @@ def _known(kind: str, name: str, entries: Mapping[str, Any]) -> Any:
 
 
 def _overview(kind: str, words: Vocabulary) -> RenderableType:
-    from service.cli import tables
+    from service.cli import recipe_tables, tables
 
     if kind == "recipes":
-        return tables.published(list(words.recipes.values()))
+        return recipe_tables.published(list(words.recipes.values()))
     heads, row = _COLUMNS[kind]
     table = tables.plain_table(*heads, wraps=heads[-1:])
     for entry in getattr(words, kind).values():
@@ -153,9 +153,13 @@ def _detail(entry: Any) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
+    from service.cli import recipe_tables
     from service.cli.output import plain
     from service.cli.tables import plain_table
+    from service.contract.vocabulary import Recipe
 
+    if isinstance(entry, Recipe):
+        return recipe_tables.recipe(entry)
     facts = plain_table("", "value", wraps=["value"])
     facts.show_header = False
     fields = {name: value for name, value in plain(entry).items() if name != "parameters"}

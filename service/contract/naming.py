@@ -43,6 +43,7 @@ def naming_problems(raw: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[
         if isinstance(loss, str) and loss in vocabulary.losses:
             known = vocabulary.losses[loss].parameters
             yield from _parameters(f"{path}.parameters", _mapping(term).get("parameters"), known)
+            yield from _classes(path, _mapping(term), known, _mapping(raw.get("data")))
     for field in ("objectives", "metrics"):
         for index, metric in enumerate(_sequence(raw.get(field))):
             yield from _entry(f"{field}[{index}]", metric, vocabulary.metrics, "metric")
@@ -50,6 +51,24 @@ def naming_problems(raw: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[
     for index, recipe in enumerate(_sequence(_mapping(raw.get("search")).get("recipes"))):
         yield from _entry(f"search.recipes[{index}]", recipe, recipes, "recipe")
     yield from _warmup_has_a_target(raw, vocabulary)
+
+
+def _classes(
+    path: str, term: Mapping[str, Any], known: list[Parameter], data: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """A loss with a network per class of photos needs as many as the data have."""
+    wanted = _mapping(term.get("parameters")).get("classes", 1)
+    named = list(_mapping(data.get("classes")))
+    if "classes" not in {parameter.name for parameter in known} or not isinstance(wanted, int):
+        return
+    if wanted > 1 and wanted != len(named):
+        found = f"names {len(named)} ({', '.join(named)})" if named else "is empty"
+        yield Problem(
+            path=f"{path}.parameters.classes",
+            value=wanted,
+            message=f"{wanted} classes of photos are asked for, but data.classes {found}; name there "
+            "each class with its photos",
+        )
 
 
 def _warmup_has_a_target(raw: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[Problem]:

@@ -33,6 +33,12 @@ class Data(_Part):
     validation: list[str] = Field(
         min_length=1, description="HR photos to score on, apart from `train`; same forms."
     )
+    classes: dict[Name, Annotated[list[str], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="Kinds of photos, for losses that treat each kind apart (`adversarial` with "
+        "`classes`): name to photos of `train`, same forms; every photo in one of them.",
+        examples=[{"face": ["/data/faces"], "text": ["/data/text"]}],
+    )
     scale: Literal[2, 3, 4] = Field(default=2, description="Upscaling factor.")
     degradation: Literal["bicubic"] = Field(
         default="bicubic",
@@ -54,6 +60,14 @@ class Data(_Part):
             raise ValueError(
                 f"patch {self.patch} is not a multiple of scale {self.scale}; "
                 f"use {down} or {down + self.scale}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _classes_differ(self) -> Data:
+        if len(self.classes) == 1:
+            raise ValueError(
+                f"classes names only {next(iter(self.classes))}; name at least two, or none"
             )
         return self
 
@@ -138,11 +152,13 @@ class Search(_Part):
 
 
 class Optimizer(_Part):
-    """Adam's settings, for generator and discriminator."""
+    """Adam's settings, for the generator and the networks trained beside it."""
 
     name: Literal["adam", "adamw"] = Field(default="adam", description="Optimiser.")
     lr: Positive = Field(default=2e-4, description="Learning rate of the generator.")
-    discriminator_lr: Positive = Field(default=1e-4, description="Of the discriminator, if any.")
+    discriminator_lr: Positive = Field(
+        default=1e-4, description="Of networks trained beside it: discriminators, shrinkers."
+    )
     betas: tuple[Share, Share] = Field(default=(0.9, 0.99), description="Adam's moments.")
     weight_decay: Annotated[float, Field(ge=0)] = Field(default=0.0, description="AdamW's decay.")
 
@@ -168,7 +184,9 @@ class Warmup(_Part):
     )
     lr: Positive = Field(default=1e-3, description="Learning rate of the warm-up.")
     discriminator_steps: int = Field(
-        default=100, ge=0, description="Steps of the discriminator alone, before calibration."
+        default=100,
+        ge=0,
+        description="Steps of discriminators and shrinkers alone, before calibration.",
     )
     calibration_batches: int = Field(
         default=8, ge=1, description="Batches over which ‖∂Lᵢ/∂θ‖ is averaged."

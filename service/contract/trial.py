@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.contract.lint import LintReport
 from service.contract.study import StudyDefinition
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -79,6 +80,9 @@ class Calibration(_Message):
     norms: dict[str, Number] = Field(description="‖∂Lᵢ/∂θ‖ per term, mean over the batches.")
     values: dict[str, Number] = Field(description="Lᵢ per term, mean over the batches.")
     batches: int
+    lint: LintReport | None = Field(
+        default=None, description="What the loss linter found there; errors end the study."
+    )
 
 
 class TrackingRun(_Message):

@@ -38,8 +38,14 @@ class LossInfo(_Entry):
     side: Side = Field(description="Which side of the distortion-perception trade-off it pulls to.")
     share: tuple[float, float] = Field(description="Default search range of its gradient share.")
     needs: list[str] = Field(default_factory=list, description="What the trainer must supply.")
+    may_need: list[str] = Field(
+        default_factory=list, description="What it must supply with some parameters."
+    )
     cost: str = Field(default="low", description="low, medium or high: time per step.")
     parameters: list[Parameter] = Field(default_factory=list)
+    presets: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="What each `preset` fills in where you leave the default."
+    )
 
 
 class ModelInfo(_Entry):
@@ -66,8 +72,13 @@ class RecipeTerm(_Entry):
     """One published weight with the convention it belongs to."""
 
     loss: str = Field(description="Name in the loss registry.")
-    weight: float = Field(ge=0)
+    weight: float = Field(ge=0, description="Of our loss: the published weight times `factor`.")
     parameters: dict[str, Any] = Field(default_factory=dict)
+    original: str = Field(default="", description="The convention in the authors' own words.")
+    factor: float = Field(default=1.0, description="Our weight / theirs, where conventions differ.")
+    note: str = Field(
+        default="", description="What of the original this term lacks; empty: nothing."
+    )
 
 
 class Recipe(_Entry):
@@ -77,6 +88,10 @@ class Recipe(_Entry):
     summary: str
     source: str = Field(description="Paper and configuration file the weights come from.")
     terms: list[RecipeTerm]
+    notes: list[str] = Field(
+        default_factory=list,
+        description="What besides the losses made the published result: data, networks, averages.",
+    )
 
 
 class Vocabulary(_Entry):

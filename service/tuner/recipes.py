@@ -15,12 +15,20 @@ from service.contract.vocabulary import Recipe, RecipeTerm, Vocabulary
 PIXEL = "pixel"
 
 
+#: Parameters that only multiply a loss, with the criteria under which they do so squared.
+_FACTORS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("content", "feature_scale"): ("l2",),
+    ("tv", "factor"): (),
+}
+
+
 @dataclass(frozen=True)
 class Translation:
     """A recipe as raw weights of every term of a study.
 
     `exact` says that each published term has a counterpart of the same convention; `notes` say in
     words where not. Weights may all be 0, when nothing has a counterpart: then there is no trial.
+    What a recipe was published with beside its losses (`Recipe.notes`) is no matter of translation.
     """
 
     origin: str
@@ -78,8 +86,10 @@ def translate(recipe: Recipe, definition: StudyDefinition, vocabulary: Vocabular
                 f"{term.key} stands for several terms of {recipe.name}; their weights are added"
             )
         taken[term.key] = published
-        weights[term.key] += published.weight
+        weights[term.key] += published.weight * _rescaled(published, term, vocabulary)
         notes += _differences(published, term, vocabulary)
+        if published.note:
+            notes.append(f"{term.key}: {published.note}")
     return Translation(f"recipe:{recipe.name}", weights, exact=not notes, notes=_unique(notes))
 
 
@@ -89,34 +99,71 @@ def _counterpart(
     """The study's term most like the published one; of equals the first."""
     family = vocabulary.losses[published.loss].family if published.loss in vocabulary.losses else ""
     same = [t for t in definition.losses if t.loss == published.loss]
-    related = [t for t in definition.losses if vocabulary.losses[t.loss].family == family]
-    candidates = same or related
-    return min(candidates, key=lambda t: len(_differences(published, t, vocabulary)), default=None)
+    if same:
+        return min(same, key=lambda t: len(_differing(published, t, vocabulary)))
+    related = (t for t in definition.losses if vocabulary.losses[t.loss].family == family)
+    return next(related, None)
 
 
 def _differences(published: RecipeTerm, term: Term, vocabulary: Vocabulary) -> list[str]:
-    """Sentences on where the conventions of the two differ; empty when they are the same."""
+    """A sentence on where the conventions of the two differ; none when they are the same."""
     if published.loss != term.loss:
         return [f"{term.key} ({term.loss}) stands for {published.loss}"]
+    told = [
+        f"{name} {_said(ours)} for {_said(theirs)}"
+        for name, (theirs, ours) in _differing(published, term, vocabulary).items()
+    ]
+    return [f"{term.key} has {', '.join(told)}"] if told else []
+
+
+def _differing(
+    published: RecipeTerm, term: Term, vocabulary: Vocabulary
+) -> dict[str, tuple[Any, Any]]:
+    """Values in the recipe and here of the parameters that are not the same."""
     theirs = _effective(published.loss, published.parameters, vocabulary)
     ours = _effective(term.loss, term.parameters, vocabulary)
-    return [
-        f"{term.key}: {name} is {_said(theirs.get(name))} in the recipe, {_said(ours.get(name))} here"
+    return {
+        name: (theirs.get(name), ours.get(name))
         for name in sorted(theirs.keys() | ours.keys())
-        if theirs.get(name) != ours.get(name)
-    ]
+        if theirs.get(name) != ours.get(name) and name not in _without_effect(published.loss)
+    }
+
+
+def _without_effect(loss: str) -> set[str]:
+    """Parameters that need no note: a preset is what it fills in, a factor goes into the weight."""
+    return {"preset", *(name for owner, name in _FACTORS if owner == loss)}
+
+
+def _rescaled(published: RecipeTerm, term: Term, vocabulary: Vocabulary) -> float:
+    """What the published weight is multiplied by, where our term has another factor in front."""
+    if published.loss != term.loss:
+        return 1.0
+    theirs = _effective(published.loss, published.parameters, vocabulary)
+    ours = _effective(term.loss, term.parameters, vocabulary)
+    ratio = 1.0
+    for (loss, name), squared in _FACTORS.items():
+        if loss == term.loss and ours.get(name) and theirs.get(name):
+            power = 2 if theirs.get("criterion") in squared else 1
+            ratio *= (theirs[name] / ours[name]) ** power
+    return ratio
 
 
 def _effective(loss: str, given: dict[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
-    defaults = {p.name: p.default for p in vocabulary.losses[loss].parameters}
-    return {name: _plain(value) for name, value in (defaults | given).items()}
+    """Every parameter of a loss, in the form in which equal values are equal."""
+    if loss not in vocabulary.losses:
+        return dict(given)
+    known = vocabulary.losses[loss].parameters
+    mappings = {p.name for p in known if p.type == "mapping"}
+    filled = vocabulary.losses[loss].presets.get(str(given.get("preset", "")), {})
+    values = {p.name: p.default for p in known} | filled | given
+    return {name: _plain(value, named=name in mappings) for name, value in values.items()}
 
 
-def _plain(value: Any) -> Any:
-    """Tuples as lists, so that YAML and Python say the same."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+def _plain(value: Any, *, named: bool) -> Any:
+    """Tuples as lists, and a list of names as the mapping it is short for."""
+    if isinstance(value, list | tuple):
+        return dict.fromkeys(value, 1.0) if named and value else [*value]
+    return value
 
 
 def _said(value: Any) -> str:

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from losses._functional import UnsuitableInput
-from losses.adversarial import Adversarial
+import losses
+from losses import UnsuitableInput
+from losses.adversarial import Adversarial, discriminator_loss, generator_loss
 
 Pair = Callable[..., tuple[Tensor, Tensor]]
-KINDS = ["vanilla", "relativistic", "lsgan", "hinge"]
+KINDS = ["vanilla", "relativistic", "lsgan", "hinge", "wgan", "relativistic_lsgan"]
 
 
 def seeded_discriminator(seed: int = 1, **parameters: Any) -> nn.Module:
@@ -110,38 +111,176 @@ def test_the_seed_alone_decides_the_discriminator() -> None:
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_logits_of_an_image_do_not_depend_on_its_batch(pair: Pair) -> None:
-    images, _ = pair(n=3)
-    discriminator = seeded_discriminator().eval()
-    torch.testing.assert_close(discriminator(images)[1:2], discriminator(images[1:2]))
+def test_relativistic_value_depends_on_the_batch_as_documented(pair: Pair) -> None:
+    sr, hr = pair(n=2)
+    sr = sr * torch.tensor([1.0, 0.2]).view(2, 1, 1, 1)
+    loss = Adversarial(kind="relativistic")
+    # Brightness as the verdict: logits of the two images that are far apart.
+    judge = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 1, 1, bias=False))
+    nn.init.constant_(judge[1].weight, 5.0)  # type: ignore[arg-type]  # a layer's weight, mypy sees a union
+    together = loss(sr, hr, discriminator=judge)
+    alone = [loss(sr[i : i + 1], hr[i : i + 1], discriminator=judge) for i in range(2)]
+    assert abs(float(together) - float(torch.stack(alone).mean())) > 1e-3
 
 
-def test_spectral_norm_bounds_the_inner_layers_and_can_be_left_out() -> None:
-    discriminator = seeded_discriminator()
-    weights = [m.weight for m in discriminator.modules() if isinstance(m, nn.Conv2d)]
-    assert len(weights) == 5
-    for weight in weights[1:-1]:
-        assert torch.linalg.matrix_norm(weight.flatten(1), ord=2) < 1.2
-    assert not buffers(seeded_discriminator(spectral_norm=False))
+def test_both_sides_judge_as_the_discriminator_alone_would(pair: Pair) -> None:
+    sr, hr = pair()
+    discriminator = seeded_discriminator(spectral_norm=False)
+    fake, real = discriminator(sr), discriminator(hr)
+    for kind in KINDS:
+        loss = Adversarial(kind=kind)  # type: ignore[arg-type]  # a list of plain strings
+        torch.testing.assert_close(
+            loss(sr, hr, discriminator=discriminator), loss.game.generator(fake, real)
+        )
+        torch.testing.assert_close(
+            loss.discriminator_loss(sr, hr, discriminator), loss.game.discriminator(fake, real)
+        )
 
 
-@pytest.mark.parametrize("depth", [1, 3])
-def test_there_is_one_logit_per_patch(depth: int) -> None:
-    logits = seeded_discriminator(depth=depth)(torch.rand(2, 3, 32, 48))
-    assert logits.shape == (2, 1, 32 // 2**depth, 48 // 2**depth)
+def test_r1_adds_half_gamma_times_the_squared_slope_at_hr(pair: Pair) -> None:
+    sr, hr = pair(dtype=torch.float64)
+    discriminator = seeded_discriminator(spectral_norm=False).double()
+    plain = Adversarial().discriminator_loss(sr, hr, discriminator)
+    wanted = 0.0
+    for image in [hr[:1], hr[1:]]:
+        leaf = image.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(discriminator(leaf).sum(), leaf)
+        wanted += float(slope.square().sum()) / len(hr)
+    with_r1 = Adversarial(r1=10.0).discriminator_loss(sr, hr, discriminator)
+    assert float((with_r1 - plain).detach()) == pytest.approx(10.0 / 2 * wanted)
+    assert hr.grad is None
+    assert not hr.requires_grad
+    pixel = Adversarial(r1=10.0, penalty_norm="pixel").discriminator_loss(sr, hr, discriminator)
+    per_image = hr.shape[-2] * hr.shape[-1]
+    assert float((pixel - plain).detach()) == pytest.approx(10.0 / 2 * wanted / per_image)
 
 
-def test_an_image_smaller_than_the_halvings_is_refused_with_a_remedy() -> None:
+@pytest.mark.parametrize("penalty", [{"r1": 5.0}, {"gradient_penalty": 10.0}], ids=str)
+def test_a_penalty_flattens_the_discriminator_it_trains(
+    penalty: dict[str, float], pair: Pair
+) -> None:
+    sr, hr = pair(n=4)
+
+    def slope_after(**parameters: float) -> float:
+        discriminator = seeded_discriminator(spectral_norm=False)
+        loss = Adversarial(kind="wgan", **parameters)  # type: ignore[arg-type]  # floats are what these two take
+        optimiser = torch.optim.Adam(discriminator.parameters(), lr=5e-3)
+        for number in range(15):
+            optimiser.zero_grad()
+            torch.autograd.backward(loss.discriminator_loss(sr, hr, discriminator, step=number))
+            optimiser.step()
+        leaf = hr.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(discriminator(leaf).sum(), leaf)
+        return float(slope.norm())
+
+    assert slope_after(**penalty) < 0.5 * slope_after()
+
+
+def test_the_gradient_penalty_is_decided_by_the_step_alone(pair: Pair) -> None:
+    sr, hr = pair()
+    loss = Adversarial(gradient_penalty=10.0)
+    assert losses.needs_of(loss) == ("discriminator", "step")
+    discriminator = seeded_discriminator(spectral_norm=False)
+    torch.manual_seed(0)
+    first = loss.discriminator_loss(sr, hr, discriminator, step=7)
+    torch.manual_seed(1)
+    assert torch.equal(loss.discriminator_loss(sr, hr, discriminator, step=7), first)
+    assert not torch.equal(loss.discriminator_loss(sr, hr, discriminator, step=8), first)
+    with pytest.raises(UnsuitableInput, match="hand over step"):
+        loss.discriminator_loss(sr, hr, discriminator)
+
+
+@pytest.mark.parametrize("form", ["patch", "image", "unet", "features"])
+@pytest.mark.parametrize(
+    "more", [{}, {"classes": 2}, {"norm": "batch"}, {"r1": 1.0, "gradient_penalty": 1.0}], ids=str
+)
+def test_every_discriminator_plays_both_sides(
+    form: Any, more: dict[str, Any], pair: Pair, supply: Any
+) -> None:
+    sr, hr = pair(n=3, size=16)
+    sr.requires_grad_()
+    loss = Adversarial(kind="relativistic", discriminator=form, channels=4, **more)
+    given = supply(loss, sr, hr)
+    discriminator = given.pop("discriminator")
+    before = {name: tensor.clone() for name, tensor in discriminator.state_dict().items()}
+    (gradient,) = torch.autograd.grad(loss(sr, hr, discriminator=discriminator, **given), sr)
+    assert (gradient.flatten(1).norm(dim=1) > 0).all()
+    real, fake = loss.verdicts(sr, hr, discriminator, **given)
+    assert real.shape == fake.shape
+    assert not real.requires_grad
+    for name, tensor in discriminator.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    torch.autograd.backward(loss.discriminator_loss(sr, hr, discriminator, **given))
+    assert sr.grad is None
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in discriminator.parameters())
+
+
+def test_features_are_judged_where_the_layer_is(pair: Pair, supply: Any) -> None:
+    sr, hr = pair()
+    loss = Adversarial(
+        discriminator="features", backbone="vgg19", layer="conv3_4", weights="my.pth"
+    )
+    assert losses.needs_of(loss) == ("discriminator", "features")
+    assert loss.layers == ("conv3_4",)
+    assert loss.source == losses.FeatureSource("vgg19", "my.pth")
+    with pytest.raises(UnsuitableInput, match=r"needs those of conv3_4; hand over features"):
+        loss(sr, hr, discriminator=loss.build_discriminator())
     with pytest.raises(
-        UnsuitableInput, match=r"3 halvings needs images of at least 8 px.*lower depth"
+        losses.InvalidParameter, match=r"adversarial.layer: vgg16 has no layer 'conv3_5'"
     ):
-        seeded_discriminator()(torch.rand(1, 3, 4, 16))
+        Adversarial(discriminator="features", layer="conv3_5")
 
 
-def test_relativistic_value_depends_on_the_batch_as_documented() -> None:
-    real, fake = torch.tensor([0.0, 4.0]), torch.tensor([0.0, -2.0])
-    real, fake = real.view(2, 1, 1, 1), fake.view(2, 1, 1, 1)
-    loss, judge = Adversarial(kind="relativistic"), nn.Identity()
-    together = loss(fake, real, discriminator=judge)
-    alone = [loss(fake[i : i + 1], real[i : i + 1], discriminator=judge) for i in range(2)]
-    assert abs(float(together) - float(torch.stack(alone).mean())) > 0.1
+def test_with_classes_each_image_is_judged_by_the_discriminator_of_its_class(pair: Pair) -> None:
+    sr, hr = pair(n=3)
+    loss = Adversarial(classes=2, channels=8)
+    assert losses.needs_of(loss) == ("discriminator", "labels")
+    judges = seeded_discriminator(classes=2).eval()
+    labels = torch.tensor([1, 0, 1])
+    one: Any = judges.judges
+    wanted = generator_loss("vanilla", one[1](sr[[0, 2]])) + generator_loss(
+        "vanilla", one[0](sr[[1]])
+    )
+    torch.testing.assert_close(loss(sr, hr, discriminator=judges, labels=labels), wanted)
+    of_d = discriminator_loss("vanilla", one[1](sr[[0, 2]]), one[1](hr[[0, 2]]))
+    of_d = of_d + discriminator_loss("vanilla", one[0](sr[[1]]), one[0](hr[[1]]))
+    torch.testing.assert_close(loss.discriminator_loss(sr, hr, judges, labels=labels), of_d)
+
+
+def test_a_class_absent_from_the_batch_adds_nothing_and_its_discriminator_rests(pair: Pair) -> None:
+    sr, hr = pair(n=2)
+    loss = Adversarial(classes=3, channels=8)
+    judges: Any = seeded_discriminator(classes=3)
+    rested = {name: t.clone() for name, t in judges.judges[1].state_dict().items()}
+    value = loss.discriminator_loss(sr, hr, judges, labels=torch.tensor([2, 0]))
+    torch.autograd.backward(value)
+    assert all(parameter.grad is None for parameter in judges.judges[1].parameters())
+    for name, tensor in judges.judges[1].state_dict().items():
+        assert torch.equal(tensor, rested[name]), name
+    without = loss(sr, hr, discriminator=judges, labels=torch.tensor([0, 0]))
+    alone = Adversarial()(sr, hr, discriminator=judges.judges[0])
+    torch.testing.assert_close(without, alone)
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        (None, "needs labels, one per image"),
+        (torch.tensor([0, 1, 0]), r"shape \(3,\), but must be whole numbers of shape \(2,\)"),
+        (torch.tensor([0.0, 1.0]), "torch.float32"),
+        (torch.tensor([0, 2]), "reach from 0 to 2, but 2 classes are numbered 0 to 1"),
+        (torch.tensor([-1, 0]), "reach from -1 to 0"),
+    ],
+)
+def test_labels_that_name_no_class_are_refused(
+    labels: Tensor | None, sentence: str, pair: Pair
+) -> None:
+    sr, hr = pair()
+    judges = seeded_discriminator(classes=2)
+    with pytest.raises(UnsuitableInput, match=sentence):
+        Adversarial(classes=2)(sr, hr, discriminator=judges, labels=labels)
+
+
+def test_a_crop_belongs_to_the_image_level_discriminator() -> None:
+    with pytest.raises(losses.InvalidParameter, match=r"adversarial.crop is 32, but only .* image"):
+        Adversarial(discriminator="unet", crop=32)

@@ -70,6 +70,94 @@ def test_l1_of_a_tiled_image_is_the_l1_of_the_tile(images: tuple[Tensor, Tensor]
 
 
 @unhurried
+@given(image_pairs(), st.sampled_from(["l1", "l2", "huber", "charbonnier"]))
+def test_a_weight_map_of_ones_changes_nothing_and_of_zeros_leaves_nothing(
+    images: tuple[Tensor, Tensor], name: str
+) -> None:
+    sr, hr = images
+    loss, ones = losses.build(name), torch.ones_like(sr[:, :1])
+    torch.testing.assert_close(loss(sr, hr, weight=ones), loss(sr, hr))
+    torch.testing.assert_close(loss(sr, hr, weight=ones.expand(sr.shape)), loss(sr, hr))
+    assert float(loss(sr, hr, weight=ones * 0)) == 0
+
+
+@unhurried
+@given(image_pairs())
+def test_a_sum_is_the_mean_times_the_count(images: tuple[Tensor, Tensor]) -> None:
+    for name in ("l1", "l2", "huber", "charbonnier"):
+        total = losses.build(name, reduction="sum")(*images)
+        torch.testing.assert_close(total, losses.build(name)(*images) * images[0].numel())
+
+
+@unhurried
+@given(image_pairs(), st.floats(1e-3, 1.0))
+def test_huber_lies_below_half_of_l2_and_delta_times_l1(
+    images: tuple[Tensor, Tensor], delta: float
+) -> None:
+    half, slope = losses.build("l2")(*images) / 2, delta * losses.build("l1")(*images)
+    huber = losses.build("huber", delta=delta)(*images)
+    pseudo = losses.build("huber", delta=delta, form="pseudo")(*images)
+    assert float(pseudo) <= float(huber) * (1 + 1e-9)
+    assert float(huber) <= min(float(half), float(slope)) * (1 + 1e-9)
+    torch.testing.assert_close(losses.build("huber", delta=1.0)(*images), half)
+
+
+@unhurried
+@given(image_pairs(), st.floats(1e-3, 1.0))
+def test_shifted_charbonnier_is_the_survey_form_less_its_floor(
+    images: tuple[Tensor, Tensor], eps: float
+) -> None:
+    shifted = losses.build("charbonnier", eps=eps, form="shifted")(*images)
+    torch.testing.assert_close(shifted, losses.build("charbonnier", eps=eps)(*images) - eps)
+
+
+@unhurried
+@given(image_pairs())
+def test_orthonormal_transforms_keep_the_energy_of_the_error(images: tuple[Tensor, Tensor]) -> None:
+    sr, hr = (x[..., : x.shape[-2] // 2 * 2, : x.shape[-1] // 2 * 2] for x in images)
+    energy = losses.build("l2")(sr, hr)
+    bands = losses.build(
+        "wavelet",
+        family="db2",
+        transform="decimated",
+        criterion="l2",
+        channels="rgb",
+        bands=dict.fromkeys(("LL", "LH", "HL", "HH"), 0.25),
+    )
+    torch.testing.assert_close(bands(sr, hr), energy)
+    flat = losses.build("focal_frequency", alpha=0.0)
+    torch.testing.assert_close(flat(*images), losses.build("l2")(*images))
+
+
+@unhurried
+@given(image_pairs(), st.sampled_from(["valid", "reflect", "zero"]))
+def test_structural_similarity_is_symmetric_and_bounded(
+    images: tuple[Tensor, Tensor], padding: str
+) -> None:
+    sr, hr = images
+    if min(sr.shape[-2:]) < 5:
+        return
+    ssim = losses.build("ssim", window=5, padding=padding)
+    torch.testing.assert_close(ssim(sr, hr), ssim(hr, sr))
+    assert 0 <= float(ssim(sr, hr)) <= 2
+    one = losses.build("ms_ssim", window=5, padding=padding, scales=1)
+    if float(one(sr, hr)) < 1:  # else a channel's similarity was negative, which the product cuts
+        assert float(one(sr, hr)) <= float(ssim(sr, hr)) + 1e-6
+
+
+@unhurried
+@given(image_pairs(), st.floats(-0.4, 0.4))
+def test_a_brightness_shift_leaves_all_bands_but_the_lowest_alone(
+    images: tuple[Tensor, Tensor], shift: float
+) -> None:
+    _, hr = images
+    detail = losses.build("wavelet", family="sym7", bands=["LH", "HL", "HH", "HH2"])
+    assert float(detail(hr + shift, hr)) == pytest.approx(0, abs=1e-9)
+    lowest = losses.build("wavelet", family="sym7", bands=["LL"], lowpass="unit_sum")
+    assert float(lowest(hr + shift, hr)) == pytest.approx(abs(shift), abs=1e-6)
+
+
+@unhurried
 @given(image_pairs())
 def test_gram_forgets_where_things_are(images: tuple[Tensor, Tensor]) -> None:
     sr, _ = images

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -35,6 +36,14 @@ VOCABULARY = Vocabulary(
                 Parameter(name="eps", type="float", default=1e-3, low=0.0),
                 Parameter(name="form", type="str", choices=["survey", "added"]),
             ],
+        ),
+        "adversarial": LossInfo(
+            name="adversarial",
+            family="adversarial",
+            summary="",
+            side="perception",
+            share=(0.0, 1.0),
+            parameters=[Parameter(name="classes", type="int", default=1, low=1)],
         ),
         "content": LossInfo(
             name="content", family="content", summary="", side="perception", share=(0.0, 1.0)
@@ -206,3 +215,35 @@ def test_whatever_is_given_the_answer_is_a_definition_or_its_problems(
 ) -> None:
     with contextlib.suppress(InvalidStudy):
         check({**GOOD, **change}, VOCABULARY)
+
+
+PER_CLASS = {"loss": "adversarial", "parameters": {"classes": 2}}
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        ({}, "2 classes of photos are asked for, but data.classes is empty"),
+        ({"face": ["/a"], "text": ["/c"], "rest": ["/d"]}, r"names 3 \(face, text, rest\)"),
+    ],
+)
+def test_a_loss_per_class_needs_as_many_classes_as_the_data_have(
+    classes: dict[str, Any], words: str
+) -> None:
+    (problem,) = problems(losses__1=PER_CLASS, data__classes=classes)
+    assert problem.path == "losses[1].parameters.classes"
+    assert re.search(words, problem.message)
+
+
+def test_a_loss_per_class_of_the_data_is_accepted() -> None:
+    classes = {"face": ["/a/faces"], "text": ["/a/text"]}
+    raw = GOOD | {
+        "losses": [GOOD["losses"][0], PER_CLASS],
+        "data": GOOD["data"] | {"classes": classes},
+    }
+    assert list(check(raw, VOCABULARY).data.classes) == ["face", "text"]
+
+
+def test_one_class_alone_is_refused() -> None:
+    (problem,) = problems(data__classes={"face": ["/a"]})
+    assert "names only face; name at least two, or none" in problem.message

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from service.contract.errors import InvalidStudy
 from service.contract.study import Data, Model, StudyDefinition, Term
 from service.contract.vocabulary import LossInfo, Parameter, Recipe, RecipeTerm, Side, Vocabulary
 from service.tuner import translate, translate_named
+from workers.vocabulary import vocabulary
 
 
 def _loss(name: str, family: str, side: Side, *parameters: Parameter) -> LossInfo:
@@ -63,7 +66,7 @@ def test_another_convention_is_noted_in_words() -> None:
     study = _study(Term(loss="l1"), Term(loss="content"), Term(loss="adversarial"))
     found = translate(ESRGAN, study, VOCABULARY)
     assert not found.exact
-    assert found.notes == ["adversarial: kind is ragan in the recipe, vanilla here"]
+    assert found.notes == ["adversarial has kind vanilla for ragan"]
 
 
 def test_a_relative_stands_in_where_the_loss_itself_is_missing() -> None:
@@ -94,9 +97,41 @@ def test_several_content_layers_meet_in_one_term() -> None:
     found = translate(recipe, _study(Term(loss="l1"), Term(loss="content")), VOCABULARY)
     assert found.weights == {"l1": 0.0, "content": 0.75}
     assert found.notes == [
-        "content: layers is conv3_4 1 in the recipe, conv5_4 1 here",
+        "content has layers conv5_4 1 for conv3_4 1",
         "content stands for several terms of layers; their weights are added",
     ]
+
+
+def test_layers_are_the_same_as_a_list_and_as_a_mapping_to_1() -> None:
+    listed = Term(loss="content", parameters={"layers": ["conv5_4"]})
+    assert translate(ESRGAN, _study(Term(loss="l1"), listed, RAGAN), VOCABULARY).exact
+    both = Term(loss="content", parameters={"layers": ["conv5_4", "conv3_4"]})
+    found = translate(ESRGAN, _study(Term(loss="l1"), both, RAGAN), VOCABULARY)
+    assert found.notes == ["content has layers conv5_4 1, conv3_4 1 for conv5_4 1"]
+
+
+def test_several_differences_of_a_term_are_one_note() -> None:
+    depth = Parameter(name="depth", type="int", default=3)
+    losses = VOCABULARY.losses | {
+        "adversarial": _loss("adversarial", "adversarial", "perception", KIND, depth)
+    }
+    recipe = _recipe(
+        "deep",
+        RecipeTerm(loss="adversarial", weight=1.0, parameters={"kind": "ragan", "depth": 5}),
+    )
+    found = translate(
+        recipe,
+        _study(Term(loss="l1"), Term(loss="adversarial")),
+        VOCABULARY.model_copy(update={"losses": losses}),
+    )
+    assert found.notes == ["adversarial has depth 3 for 5, kind vanilla for ragan"]
+
+
+def test_what_a_published_term_already_lacks_is_told_and_makes_it_inexact() -> None:
+    lacking = RecipeTerm(loss="l1", weight=1.0, note="L1 stands for the loss on luma")
+    found = translate(_recipe("odd", lacking), _study(Term(loss="l1")), VOCABULARY)
+    assert found.weights == {"l1": 1.0}
+    assert (found.exact, found.notes) == (False, ["l1: L1 stands for the loss on luma"])
 
 
 def test_a_recipe_without_any_counterpart_is_no_trial() -> None:
@@ -119,3 +154,28 @@ def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
         translate_named("esrgn", _study(Term(loss="l1")), VOCABULARY)
     problem = caught.value.problems[0]
     assert (problem.nearest, problem.allowed) == ("esrgan", ["pixel", "esrgan"])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "weight"),
+    [
+        ({"preset": "srgan"}, 1.0),
+        ({"backbone": "vgg19", "layers": {"relu5_4": 1.0}, "criterion": "l2"}, 1 / 12.75**2),
+    ],
+)
+def test_a_factor_in_front_of_a_loss_goes_into_the_weight_whoever_writes_it(
+    parameters: dict[str, Any], weight: float
+) -> None:
+    words = vocabulary()
+    definition = StudyDefinition.model_validate(
+        {
+            "name": "s",
+            "data": {"train": ["a"], "validation": ["b"]},
+            "model": {"name": "espcn"},
+            "losses": [{"loss": "l1"}, {"loss": "content", "parameters": parameters}],
+        },
+        strict=False,
+    )
+    found = translate_named("srgan", definition, words)
+    assert found.weights["content"] == pytest.approx(weight)
+    assert not [note for note in found.notes if note.startswith("content")]

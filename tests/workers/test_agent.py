@@ -49,7 +49,7 @@ def long(photos: Path) -> StudyDefinition:
 
 def new_agent(service: SmallService, folder: Path, slots: int = 1) -> Agent:
     settings = WorkerSettings("http://small", folder, device="cpu", slots=slots, name="tester")
-    return Agent(settings, service.client(), load_network=tiny.narrow_network)
+    return Agent(settings, service.client(), pretrained=tiny.Narrow())
 
 
 @contextmanager

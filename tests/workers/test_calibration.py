@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from service.contract.study import Term
-from tests.workers.tiny_training import narrow_network
+from service.contract.study import Data, Term
+from tests.workers.tiny_training import Narrow
 from workers import models
 from workers.calibration import CalibrationFailed, combine, gradients, measure, norm, shares
 from workers.criterion import Criterion, criterion, modules
-from workers.suppliers import Networks, discriminators, seeded
+from workers.data.pairs import Batch
+from workers.suppliers import Networks, Step, companions, seeded
 
 TERMS = [
     Term(loss="l1"),
@@ -48,27 +49,27 @@ class Endless(nn.Module):
 
 
 def gan() -> tuple[nn.Module, Criterion]:
-    built = modules(TERMS)
+    built = modules(TERMS, Data(train=["a"], validation=["b"]))
     total = criterion(
         TERMS,
         built,
         weights=WEIGHTS,
-        networks=Networks(narrow_network, "cpu"),
-        adversaries=discriminators(built, 0),
+        networks=Networks(Narrow(), "cpu"),
+        companions=companions(built, 0),
     )
     return seeded(lambda: models.build("espcn", scale=2), 0), total
 
 
-def batches(count: int) -> list[tuple[Tensor, Tensor]]:
+def batches(count: int) -> list[Batch]:
     random = torch.Generator().manual_seed(0)
     hrs = [torch.rand(2, 3, 32, 32, generator=random) for _ in range(count)]
-    return [(nn.functional.avg_pool2d(hr, 2), hr) for hr in hrs]
+    return [Batch(nn.functional.avg_pool2d(hr, 2), hr) for hr in hrs]
 
 
 def test_norm_is_that_of_the_gradient_written_down_by_hand() -> None:
     lr = torch.arange(6.0).reshape(1, 1, 2, 3)
-    both = [(lr, lr), (2 * lr, lr)]
-    found = measure(Scale(), Criterion({"sum": Sum()}, {"sum": 1.0}, {"sum": ()}), both)
+    both = [Batch(lr, lr), Batch(2 * lr, lr)]
+    found = measure(Scale(), Criterion({"sum": Sum()}, {"sum": 1.0}), both)
     # d/da = Σ lr, d/db = 6
     assert found.norms["sum"] == pytest.approx((math.hypot(15, 6) + math.hypot(30, 6)) / 2)
     assert found.values["sum"] == pytest.approx((36 + 66) / 2)
@@ -77,7 +78,9 @@ def test_norm_is_that_of_the_gradient_written_down_by_hand() -> None:
 
 def test_measuring_changes_neither_generator_nor_discriminator() -> None:
     generator, total = gan()
-    discriminator = total.suppliers["discriminator"](torch.zeros(1), torch.zeros(1))["adversarial"]
+    batch = batches(1)[0]
+    given = total.given(Step(batch, batch.hr))
+    discriminator = given["adversarial"]["discriminator"]
     assert isinstance(discriminator, nn.Module)
     before = [t.clone() for m in (generator, discriminator) for t in m.state_dict().values()]
     measure(generator, total, batches(2))
@@ -88,9 +91,10 @@ def test_measuring_changes_neither_generator_nor_discriminator() -> None:
 
 def test_gradients_of_the_terms_add_up_to_the_gradient_of_the_total() -> None:
     generator, total = gan()
-    lr, hr = batches(1)[0]
+    batch = batches(1)[0]
     parameters = list(generator.parameters())
-    parts = total.parts(generator(lr), hr)
+    step = Step(batch, generator(batch.lr))
+    parts = total.parts(step, total.given(step))
     combine(gradients(parts, parameters), WEIGHTS, parameters)
     summed = [parameter.grad for parameter in parameters]
     straight = torch.autograd.grad(total.total(parts), parameters)
@@ -100,9 +104,9 @@ def test_gradients_of_the_terms_add_up_to_the_gradient_of_the_total() -> None:
 
 
 def test_infinite_gradient_is_an_error_that_names_the_term() -> None:
-    total = Criterion({"endless": Endless()}, {"endless": 1.0}, {"endless": ()})
+    total = Criterion({"endless": Endless()}, {"endless": 1.0})
     with pytest.raises(CalibrationFailed, match="gradient of endless"):
-        measure(Scale(), total, [(torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4))])
+        measure(Scale(), total, [Batch(torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4))])
 
 
 positive = st.floats(min_value=1e-6, max_value=1e6)

@@ -15,7 +15,7 @@ from service.contract.study import Optimizer
 from service.contract.trial import FailureCause
 from workers.checkpoint import CheckpointUnreadable, DiskFull, TrainState, average_of, load, save
 from workers.failures import cause_of, sentence
-from workers.trainer import optimizer
+from workers.optimization import optimizer
 
 
 @contextmanager

@@ -19,8 +19,7 @@ pytestmark = [
 
 
 def on_gpu(folder: Path) -> Bench:
-    here = tiny.new_bench(folder)
-    return Bench(here._client, torch.device("cuda"), folder, load_network=tiny.narrow_network)
+    return Bench(tiny.nothing_to_fetch, torch.device("cuda"), folder, pretrained=tiny.Narrow())
 
 
 def test_a_start_and_a_trial_come_close_to_those_of_the_cpu(tmp_path: Path) -> None:

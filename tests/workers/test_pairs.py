@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from losses._faces import Windows
 from workers.data.decode import DataError
 from workers.data.degrade import bicubic
 from workers.data.pairs import Pairs, validation
@@ -30,7 +33,7 @@ def _pairs(**changes: object) -> Pairs:
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("augment", [False, True])
 def test_lr_is_the_degraded_hr_of_the_same_place_and_turn(scale: int, augment: bool) -> None:
-    lr, hr = _pairs(scale=scale, augment=augment, batch=16).batch(3)
+    lr, hr = _pairs(scale=scale, augment=augment, batch=16).batch(3)[:2]
     assert hr.shape == (16, 3, 24, 24)
     assert lr.shape == (16, 3, 24 // scale, 24 // scale)
     again = bicubic(hr, scale).clamp(0, 1)
@@ -44,17 +47,19 @@ def test_batch_depends_on_seed_and_step_alone() -> None:
         one.batch(step)
     torch.rand(3)
     np.random.default_rng().random()
-    assert all(torch.equal(x, y) for x, y in zip(one.batch(7), other.batch(7), strict=True))
+    here, there = one.batch(7), other.batch(7)
+    assert torch.equal(here.lr, there.lr)
+    assert torch.equal(here.hr, there.hr)
 
 
 def test_steps_and_seeds_give_different_crops() -> None:
-    batches = [_pairs(seed=seed).batch(step)[1] for seed in (0, 1) for step in (0, 1)]
+    batches = [_pairs(seed=seed).batch(step).hr for seed in (0, 1) for step in (0, 1)]
     for k, batch in enumerate(batches):
         assert not any(torch.equal(batch, other) for other in batches[k + 1 :])
 
 
 def test_every_crop_is_a_piece_of_some_photo() -> None:
-    _, hr = _pairs(augment=False, batch=32).batch(0)
+    hr = _pairs(augment=False, batch=32).batch(0).hr
     pieces = {
         piece.numpy().tobytes()
         for photo in PHOTOS
@@ -71,7 +76,7 @@ def test_all_positions_are_equally_likely() -> None:
     pairs = Pairs(photos, scale=2, patch=24, batch=256, augment=False)
     counts: dict[bytes, int] = {}
     for step in range(20):
-        for crop in pairs.batch(step)[0]:
+        for crop in pairs.batch(step).lr:
             key = crop.numpy().tobytes()
             counts[key] = counts.get(key, 0) + 1
     assert len(counts) == 5
@@ -81,7 +86,7 @@ def test_all_positions_are_equally_likely() -> None:
 
 def test_all_eight_turns_come_up() -> None:
     pairs = Pairs([_photo("one", 24, 24)], scale=2, patch=24, batch=256)
-    crops = {crop.numpy().tobytes() for crop in pairs.batch(0)[1]}
+    crops = {crop.numpy().tobytes() for crop in pairs.batch(0).hr}
     photo = PHOTOS[0].pixels[:, :24, :24]
     turns = [torch.rot90(x, k, (1, 2)) for x in (photo, photo.flip(2)) for k in range(4)]
     assert len({turn.numpy().tobytes() for turn in turns}) == len(crops) == 8
@@ -100,7 +105,8 @@ def test_gathering_on_a_device_equals_copying_on_the_cpu() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_batches_are_the_same_on_a_gpu() -> None:
     here, there = _pairs().batch(4), _pairs(device="cuda").batch(4)
-    assert all(torch.equal(x, y.cpu()) for x, y in zip(here, there, strict=True))
+    assert torch.equal(here.lr, there.lr.cpu())
+    assert torch.equal(here.hr, there.hr.cpu())
 
 
 def test_photo_smaller_than_the_patch_is_named() -> None:
@@ -110,7 +116,7 @@ def test_photo_smaller_than_the_patch_is_named() -> None:
 
 def test_photo_exactly_as_large_as_the_patch_is_used_whole() -> None:
     photo = _photo("one", 25, 25)
-    _, hr = Pairs([photo], scale=2, patch=24, batch=1, augment=False).batch(0)
+    hr = Pairs([photo], scale=2, patch=24, batch=1, augment=False).batch(0).hr
     assert torch.equal((hr[0] * 255).round().to(torch.uint8), photo.pixels[:, :24, :24])
 
 
@@ -132,3 +138,37 @@ def test_validation_keeps_whole_images_that_divide(scale: int) -> None:
 def test_validation_photo_below_one_step_is_named() -> None:
     with pytest.raises(DataError, match="photo dot of 3×2 is too small"):
         validation([_photo("dot", 2, 3)], 4)
+
+
+def test_labels_are_the_classes_of_the_crops_photos() -> None:
+    dark, light = (Photo(str(v), torch.full((3, 40, 40), v, dtype=torch.uint8)) for v in (0, 255))
+    batch = Pairs([dark, light], scale=2, patch=24, batch=32, labels=[1, 0]).batch(0)
+    assert batch.labels is not None
+    assert batch.labels.tolist() == [1 - int(crop.mean()) for crop in batch.hr]
+    assert set(batch.labels.tolist()) == {0, 1}
+
+
+def test_faces_are_looked_for_where_the_hr_crops_were_cut() -> None:
+    cuts: list[Any] = []
+    found = Windows.whole(8, 24, 24)
+
+    def windows(*cut: Any) -> Windows:
+        cuts.append(cut)
+        return found
+
+    plain = _pairs()
+    seeing = plain.with_windows(windows)
+    batch = seeing.batch(3)
+    assert batch.windows is found
+    assert plain.batch(3).windows is None
+    photo, row, column, turn, side = cuts[0]
+    again = Planes.of([one.pixels for one in _even()], "cpu").cut(photo, row, column, turn, side)
+    assert torch.equal(again, batch.hr)
+
+
+def _even() -> list[Photo]:
+    """The photographs cut to multiples of the scale, as `Pairs` keeps them."""
+    return [
+        Photo(p.name, p.pixels[:, : p.pixels.shape[1] // 2 * 2, : p.pixels.shape[2] // 2 * 2])
+        for p in PHOTOS
+    ]

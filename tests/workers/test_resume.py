@@ -42,8 +42,51 @@ def differences(one: Path, other: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def definition(tmp_path_factory: pytest.TempPathFactory) -> StudyDefinition:
-    return tiny.define(tiny.write_photos(tmp_path_factory.mktemp("photos")))
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="module")
+def definition(photos: Path) -> StudyDefinition:
+    return tiny.define(photos)
+
+
+#: Terms that together need everything a trainer keeps beside the generator.
+GAMES = [
+    {"loss": "l1"},
+    {"loss": "adversarial", "name": "patches", "parameters": {"r1": 1.0, "channels": 4}},
+    {"loss": "adversarial", "name": "per_class", "parameters": {"classes": 2, "channels": 4}},
+    {
+        "loss": "adversarial",
+        "name": "mixed",
+        "parameters": {"kind": "wgan", "gradient_penalty": 10.0, "channels": 4},
+    },
+    {"loss": "cycle", "parameters": {"channels": 4}},
+    {"loss": "lr_consistency"},
+    {"loss": "ldl"},
+]
+
+
+@pytest.fixture(scope="module")
+def games(photos: Path) -> StudyDefinition:
+    return tiny.define(photos, losses=GAMES, data={"classes": tiny.classes(photos)})
+
+
+def test_trial_with_several_networks_beside_it_resumes_bit_for_bit_as_does_its_start(
+    games: StudyDefinition, tmp_path: Path
+) -> None:
+    bench = tiny.new_bench(tmp_path)
+    keys = [term.key for term in games.losses]
+    beginning = tiny.job(games, TrialKind.START)
+    trial = tiny.job(games, start=tiny.make_start(games, bench), weights=dict.fromkeys(keys, 0.1))
+    for name, work, until in (("start", beginning, 6), ("trial", trial, 3)):
+        whole, part, resumed = (tmp_path / f"{name}-{x}.pt" for x in ("whole", "part", "resumed"))
+        tiny.train_to(tmp_path, work, whole)
+        tiny.train_to(tmp_path, work, part, until=until)
+        tiny.train_to(tmp_path, tiny.resumed(work, tiny.shelve(bench, part), until), resumed)
+        assert load(whole)["companions"].keys() == {"patches", "per_class", "mixed", "cycle"}
+        assert differences(part, whole)
+        assert differences(whole, resumed) == []
 
 
 def test_trial_resumed_in_another_process_equals_the_uninterrupted_one_bit_for_bit(

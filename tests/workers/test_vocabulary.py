@@ -24,6 +24,12 @@ def test_parameters_keep_ranges_and_choices() -> None:
     assert vocabulary().losses["content"].needs == ["features"]
 
 
+def test_needs_of_some_settings_are_told_apart_from_those_of_all() -> None:
+    found = vocabulary().losses["adversarial"]
+    assert found.needs == ["discriminator"]
+    assert found.may_need == ["features", "labels", "step"]
+
+
 def test_default_objectives_and_metrics_of_a_study_exist() -> None:
     fields = StudyDefinition.model_fields
     for field in ("objectives", "metrics"):

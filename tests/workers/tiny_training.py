@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,18 @@ import numpy as np
 import torch
 from PIL import Image
 from skimage import data as photographs
+from torch import Tensor
 
-from losses._features import FeatureNetwork, network
-from service.client import Client
+import losses
+from losses._faces import FaceNetwork, FaceSource
+from losses._features import FeatureNetwork, FeatureSource, network
+from losses._landmarks import Landmarks68
 from service.contract.study import StudyDefinition
 from service.contract.trial import Blob, Checkpoint, TrialJob, TrialKind
+from tests.losses.conftest import narrow_state
 from workers.bench import Bench
 from workers.course import Course, open_course
+from workers.faces import Boxes, FaceDetector
 from workers.start import save_start
 from workers.trainer import Event
 
@@ -25,9 +31,59 @@ NARROW = Path(__file__).parents[1] / "vectors" / "losses" / "vgg19_narrow.npz"
 WEIGHTS = {"l1": 1.0, "content": 0.1, "adversarial": 0.02, "edge": 0.3}
 
 
-def narrow_network(_: str) -> FeatureNetwork:
-    """A VGG19 of a sixteenth of the width, whatever is asked for."""
-    return network("vgg19", {key: torch.from_numpy(a) for key, a in np.load(NARROW).items()})
+class Narrow:
+    """Pretrained networks that are a few channels wide: VGG19 is stored, others are random."""
+
+    def feature_network(self, source: FeatureSource) -> FeatureNetwork:
+        if source.backbone == "vgg19":
+            state = {key: torch.from_numpy(array) for key, array in np.load(NARROW).items()}
+        else:
+            state = narrow_state(source.backbone)
+        preprocessing = "imagenet" if source.preprocessing == "own" else source.preprocessing
+        return network(source.backbone, state, preprocessing, source.pooling, source.padding)
+
+    def heads(self, name: str) -> Mapping[str, Tensor]:
+        """Halves for every channel; `lpips_vgg16` is what `lpips` wants for vgg16, and so on."""
+        loss: Any = losses.build(*name.split("_")[:1], heads=name)
+        probe = self.feature_network(loss.source).extract(torch.rand(1, 3, 32, 32), loss.layers)
+        shapes = loss.head_shapes({layer: found.shape[1] for layer, found in probe.items()})
+        return {key: torch.full((size,), 0.5) for key, size in shapes.items()}
+
+    def face_network(self, source: FaceSource) -> FaceNetwork:
+        """The layout of the real one, four channels wide, with random weights."""
+        random = torch.Generator().manual_seed(8)
+        shapes = {
+            "dense0.conv0.weight": (4, 3, 3, 3),
+            "dense0.conv0.bias": (4,),
+            "dense0.conv1.depthwise": (4, 1, 3, 3),
+            "dense0.conv1.pointwise": (4, 4, 1, 1),
+            "dense0.conv1.bias": (4,),
+            "fc.weight": (136, 4),
+            "fc.bias": (136,),
+        }
+        state = {
+            key: torch.rand(shape, generator=random) - (0.0 if key == "fc.bias" else 0.5)
+            for key, shape in shapes.items()
+        }
+        return Landmarks68(state, sigma=source.sigma)
+
+
+class Counting(Narrow):
+    """Notes every layer that is passed, and every network that is loaded."""
+
+    def __init__(self) -> None:
+        self.loaded: list[FeatureSource] = []
+        self.passed: list[int] = []
+
+    def feature_network(self, source: FeatureSource) -> FeatureNetwork:
+        self.loaded.append(source)
+        network = super().feature_network(source)
+        for depth, layer in enumerate(network.steps):
+            layer.register_forward_hook(lambda *_, depth=depth: self.passed.append(depth))
+        return network
+
+
+VGG19 = FeatureSource("vgg19")
 
 
 def write_photos(folder: Path) -> Path:
@@ -42,8 +98,13 @@ def write_photos(folder: Path) -> Path:
     return folder
 
 
+def classes(photos: Path) -> dict[str, list[str]]:
+    """Every photo that is trained on in a class of its own."""
+    return {name: [str(photos / "train" / f"{name}.png")] for name in ("coffee", "astronaut")}
+
+
 def define(photos: Path, **changes: Any) -> StudyDefinition:
-    """The study, with other `training` or `losses` if given."""
+    """The study, with other `training`, `data` or `losses` if given."""
     raw: dict[str, Any] = {
         "name": "tiny",
         "data": {
@@ -51,7 +112,8 @@ def define(photos: Path, **changes: Any) -> StudyDefinition:
             "validation": [str(photos / "validation")],
             "patch": 32,
             "batch": 2,
-        },
+        }
+        | changes.pop("data", {}),
         "model": {"name": "espcn"},
         "losses": [
             {"loss": "l1"},
@@ -88,11 +150,34 @@ def job(definition: StudyDefinition, kind: TrialKind = TrialKind.SEARCH, **more:
     return TrialJob(**(given | more))
 
 
-def new_bench(folder: Path) -> Bench:
+class OneFace(FaceDetector):
+    """Finds one face, or none, at the same place of every photograph, and counts photographs."""
+
+    def __init__(self, box: Sequence[float] | None) -> None:
+        super().__init__({})
+        self.box = box
+        self.looked = 0
+
+    def detect(self, photo: Tensor, **_: float) -> Boxes:
+        self.looked += 1
+        found = torch.tensor([self.box]) if self.box else torch.empty(0, 4)
+        return Boxes(found, torch.ones(len(found)))
+
+
+def nothing_to_fetch(blob: Blob, path: Path) -> None:
+    raise FileNotFoundError(blob.sha256)
+
+
+def new_bench(folder: Path, detector: OneFace | None = None) -> Bench:
     """A bench that has what `shelve` put there and can fetch nothing."""
     torch.set_num_threads(1)
-    client = Client("http://127.0.0.1:9", patience=0.0)
-    return Bench(client, torch.device("cpu"), folder, load_network=narrow_network)
+    return Bench(
+        nothing_to_fetch,
+        torch.device("cpu"),
+        folder,
+        pretrained=Narrow(),
+        face_detector=lambda: detector or OneFace(None),
+    )
 
 
 def shelve(bench: Bench, file: Path) -> Blob:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import copy
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -12,12 +13,26 @@ from workers.data.degrade import bicubic, mod_crop
 from workers.data.planes import Planes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
+    from losses._faces import Windows
     from workers.data.planes import Ints
     from workers.data.sources import Photo
+
+    #: Where the faces of photographs are in crops of them: (photo, row, column, turn, side), one
+    #: entry per crop except the side, in HR pixels.
+    FaceWindows: TypeAlias = Callable[[Ints, Ints, Ints, Ints, int], Windows]
+
+
+class Batch(NamedTuple):
+    """Crops of one step, and what is known about them."""
+
+    lr: Tensor  #: float (N, 3, p/scale, p/scale) in [0, 1]
+    hr: Tensor  #: float (N, 3, p, p) in [0, 1]
+    labels: Tensor | None = None  #: (N,) whole numbers on the CPU: the class of each crop's photo
+    windows: Windows | None = None  #: where in the HR crops faces are; None: nobody looked
 
 
 class Whole(NamedTuple):
@@ -57,9 +72,10 @@ class Pairs:
         batch: int,
         augment: bool = True,
         seed: int = 0,
+        labels: Sequence[int] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        """Prepare crops of `patch` HR pixels a side, `batch` at a time.
+        """Prepare crops of `patch` HR pixels a side, `batch` at a time; `labels` are the photos'.
 
         Raises DataError for a photograph smaller than the patch, ValueError for a patch that is
         not a multiple of scale.
@@ -71,6 +87,8 @@ class Pairs:
         self._scale, self._batch = scale, batch
         self._side = patch // scale
         self._seed, self._augment = seed, augment
+        self._labels = None if labels is None else np.array(labels, dtype=np.int64)
+        self._windows: FaceWindows | None = None
         high = [_large_enough(_divisible(photo, scale), photo, patch) for photo in photos]
         low = [bicubic(pixels.to(device), scale) for pixels in high]
         self._high, self._low = Planes.of(high, device), Planes.of(low, device)
@@ -78,14 +96,25 @@ class Pairs:
         self._columns = np.array([p.shape[2] - self._side + 1 for p in low], dtype=np.int64)
         self._last = np.cumsum(rows * self._columns)
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return (lr, hr) of `step`: float (N, 3, p/scale, p/scale) and (N, 3, p, p) in [0, 1]."""
+    def batch(self, step: int) -> Batch:
+        """Return the crops of `step`."""
         photo, row, column, turn = self._draw(step)
         side, scale = self._side, self._scale
-        return (
-            self._low.cut(photo, row, column, turn, side),
-            self._high.cut(photo, row * scale, column * scale, turn, side * scale),
-        )
+        lr = self._low.cut(photo, row, column, turn, side)
+        row, column, side = row * scale, column * scale, side * scale
+        hr = self._high.cut(photo, row, column, turn, side)
+        labels = windows = None
+        if self._labels is not None:
+            labels = torch.from_numpy(self._labels[photo])
+        if self._windows is not None:
+            windows = self._windows(photo, row, column, turn, side)
+        return Batch(lr, hr, labels, windows)
+
+    def with_windows(self, windows: FaceWindows) -> Pairs:
+        """Return the same pairs whose batches also tell where faces are; copies no photograph."""
+        seeing = copy.copy(self)
+        seeing._windows = windows
+        return seeing
 
     def _draw(self, step: int) -> tuple[Ints, Ints, Ints, Ints]:
         """Photo, row and column of the LR crop, and one of eight turns, for each of the batch.

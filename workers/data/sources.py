@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from workers.data.decode import DataError, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -39,10 +39,7 @@ def load(sources: Sequence[str]) -> list[Photo]:
 
     Raises DataError for a missing path, an empty folder, or a file that cannot be decoded.
     """
-    found: dict[Path, str] = {}
-    for source in sources:
-        for path, name in _files(source):
-            found.setdefault(path, name)
+    found = _listed(sources)
     names = Counter(found.values())
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         pixels = list(pool.map(decode, found))
@@ -50,6 +47,35 @@ def load(sources: Sequence[str]) -> list[Photo]:
         Photo(name if names[name] == 1 else path.as_posix(), picture)
         for (path, name), picture in zip(found.items(), pixels, strict=True)
     ]
+
+
+def class_labels(sources: Sequence[str], classes: Mapping[str, Sequence[str]]) -> list[int]:
+    """Return the class of each photograph that `load(sources)` gives, as its place in `classes`.
+
+    A class is named with sources as `load` takes them; what they hold beside `sources` is passed
+    over. Raises DataError for a photo in no class or in two, and for a class without any.
+    """
+    found = _listed(sources)
+    labels: dict[Path, int] = {}
+    for label, (name, members) in enumerate(classes.items()):
+        own = [path for path in _listed(members) if path in found]
+        if not own:
+            raise DataError(
+                f"class {name} of data.classes holds no photo of data.train; name some, or drop it"
+            )
+        for path in own:
+            if labels.setdefault(path, label) != label:
+                both = f"{list(classes)[labels[path]]} and {name}"
+                raise DataError(
+                    f"photo {found[path]} is in two classes of data.classes, {both}; leave it in one"
+                )
+    if missing := [name for path, name in found.items() if path not in labels]:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DataError(
+            f"photo {missing[0]}{more} of data.train is in no class of data.classes; give every "
+            "photo one"
+        )
+    return [labels[path] for path in found]
 
 
 def disjoint(train: Sequence[Photo], validation: Sequence[Photo]) -> None:
@@ -69,6 +95,15 @@ def disjoint(train: Sequence[Photo], validation: Sequence[Photo]) -> None:
 def _digest(photo: Photo) -> bytes:
     shape = repr(tuple(photo.pixels.shape)).encode()
     return hashlib.sha256(shape + photo.pixels.contiguous().numpy().tobytes()).digest()
+
+
+def _listed(sources: Sequence[str]) -> dict[Path, str]:
+    """The image files of all sources, each once, with its name below the first that holds it."""
+    found: dict[Path, str] = {}
+    for source in sources:
+        for path, name in _files(source):
+            found.setdefault(path, name)
+    return found
 
 
 def _files(source: str) -> list[tuple[Path, str]]:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from workers.weights.catalogue import CATALOGUE, WeightsUnavailable
-from workers.weights.store import feature_network, load, path
+from workers.weights.catalogue import CATALOGUE, UnknownWeights, WeightsUnavailable
+from workers.weights.networks import face_network, feature_network, heads
+from workers.weights.store import cached, load, path
 
-__all__ = ["CATALOGUE", "WeightsUnavailable", "feature_network", "load", "path"]
+__all__ = [
+    "CATALOGUE",
+    "UnknownWeights",
+    "WeightsUnavailable",
+    "cached",
+    "face_network",
+    "feature_network",
+    "heads",
+    "load",
+    "path",
+]

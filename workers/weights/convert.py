@@ -1,4 +1,4 @@
-"""Foreign weight files as torchvision-named state dicts; none of them may run code while it is read."""
+"""Foreign weight files under the key names `losses` reads; none of them may run code while it is read."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from workers.weights.catalogue import Format, WeightsUnavailable
+from workers.weights.heads import heads_by_layer
+from workers.weights.tfjs import read_tfjs
 
 #: Convolutions per block of VGG16, and torchvision's index of each block's first one.
 _VGG16 = ((2, 0), (2, 5), (3, 10), (3, 17), (3, 24))
@@ -23,7 +25,7 @@ _FIRES = {2: 3, 3: 4, 4: 6, 5: 7, 6: 9, 7: 10, 8: 11, 9: 12}
 
 
 def convert(file: Path, form: Format) -> dict[str, Tensor]:
-    """Return the float32 tensors of `file` under torchvision's names, or raise `WeightsUnavailable`."""
+    """Return the float32 tensors of `file` under the names `losses` reads, or raise `WeightsUnavailable`."""
     try:
         return _READERS[form](file)
     except (KeyError, OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
@@ -60,16 +62,23 @@ def _pickled_squeezenet(file: Path) -> dict[str, Tensor]:
 
 
 def _torch_state(file: Path) -> dict[str, Tensor]:
-    """Read the convolutions of a published state dict; VGG's fully connected 500 MB are left out."""
+    """Read a published state dict; VGG's fully connected 500 MB, and all classifiers, are left out."""
     state = torch.load(file, map_location="cpu", weights_only=True)
-    kept = {
-        key: value.float().contiguous()
-        for key, value in state.items()
-        if key.startswith("features.")
-    }
+    kept = {key: value.float().contiguous() for key, value in state.items() if _is_trunk(key)}
     if not kept:
-        raise ValueError("it has no features.* tensors")
+        raise ValueError("it has no tensors of convolutions")
     return kept
+
+
+def _is_trunk(key: str) -> bool:
+    # SqueezeNet's classifier is a convolution, classifier.1, and one of its layers.
+    classifies = key.startswith(("classifier.", "fc.")) and key.split(".")[1] != "1"
+    return not classifies and not key.endswith("num_batches_tracked")
+
+
+def _channel_weights(file: Path) -> dict[str, Tensor]:
+    """Read the heads of LPIPS or DISTS."""
+    return heads_by_layer(torch.load(file, map_location="cpu", weights_only=True))
 
 
 def _convolution(
@@ -104,4 +113,6 @@ _READERS: dict[Format, Callable[[Path], dict[str, Tensor]]] = {
     "keras_vgg16": _keras_vgg16,
     "pickled_squeezenet": _pickled_squeezenet,
     "torch_state": _torch_state,
+    "channel_weights": _channel_weights,
+    "tfjs": read_tfjs,
 }

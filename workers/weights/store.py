@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fcntl
 import logging
 import os
@@ -15,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from losses._features import FeatureNetwork, network
-from workers.weights.catalogue import CATALOGUE, Weights, WeightsUnavailable
+from workers.weights.archive import Progress
+from workers.weights.catalogue import WeightsUnavailable, known
 from workers.weights.convert import convert
 from workers.weights.fetch import fetch
 
@@ -29,21 +28,26 @@ def folder() -> Path:
     return (Path(cache) if cache else Path.home() / ".cache" / "srtune") / "weights"
 
 
-def path(name: str) -> Path:
+def cached(name: str) -> Path | None:
+    """Return the file of `name` if this machine has it; fetches nothing."""
+    target = _place(name)
+    return target if target.is_file() else None
+
+
+def path(name: str, progress: Progress | None = None) -> Path:
     """Return the safetensors file of `name`, fetching it if this machine has none yet.
 
-    Its name carries the pinned digest, so that a new pin never reads an old file. Raises
-    `WeightsUnavailable`.
+    Its name carries the pinned digest, so that a new pin never reads an old file. `progress` is told
+    of the bytes of a download, where it can be followed. Raises `WeightsUnavailable`.
     """
-    weights = _known(name)
-    shelf = folder()
-    target = shelf / f"{name}-{weights.source.sha256[:8]}.safetensors"
+    target = _place(name)
     if not target.is_file():
+        shelf = target.parent
         try:
             shelf.mkdir(parents=True, exist_ok=True)
             with _alone(shelf / f"{name}.lock"):
                 if not target.is_file():
-                    _fill(name, weights, target)
+                    _fill(name, target, progress)
         except OSError as error:
             raise WeightsUnavailable(
                 f"Weights {name} could not be written to {shelf}: {error.strerror or error}; make room there "
@@ -53,7 +57,7 @@ def path(name: str) -> Path:
 
 
 def load(name: str) -> dict[str, Tensor]:
-    """Return the float32 tensors of `name` under torchvision's key names."""
+    """Return the float32 tensors of `name` under the key names `losses` reads."""
     file = path(name)
     try:
         return load_file(file)
@@ -63,18 +67,8 @@ def load(name: str) -> dict[str, Tensor]:
         ) from error
 
 
-def feature_network(name: str) -> FeatureNetwork:
-    """Return the pretrained network `name`, frozen, with the preprocessing its weights expect."""
-    weights = _known(name)
-    return network(weights.network, load(name), weights.preprocessing)
-
-
-def _known(name: str) -> Weights:
-    if name in CATALOGUE:
-        return CATALOGUE[name]
-    close = difflib.get_close_matches(name, CATALOGUE, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
-    raise WeightsUnavailable(f"No weights {name!r}; known are {', '.join(CATALOGUE)}.{hint}")
+def _place(name: str) -> Path:
+    return folder() / f"{name}-{known(name).source.sha256[:8]}.safetensors"
 
 
 @contextmanager
@@ -85,12 +79,13 @@ def _alone(lock: Path) -> Iterator[None]:
         yield
 
 
-def _fill(name: str, weights: Weights, target: Path) -> None:
+def _fill(name: str, target: Path, progress: Progress | None) -> None:
+    weights = known(name)
     logger.info("fetching weights", extra={"weights": name, "source": weights.source.label})
     # Beside the target, since a rename is atomic only within one file system.
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-") as scratch:
         work = Path(scratch)
-        state = convert(fetch(weights.source, work, target.parent), weights.format)
+        state = convert(fetch(weights.source, work, target.parent, progress), weights.format)
         partial = work / target.name
         save_file(
             state, partial, metadata={"source": weights.source.label, "licence": weights.licence}
