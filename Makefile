@@ -4,15 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format docs clean
+.PHONY: demo test check format docs pictures clean
 
 ## A study on real photographs, from nothing to weights to take home (under 15 minutes).
 demo: $(READY)
 	$(BIN)/srtune demo $(DEMO)
 
-## The whole suite, on SQLite and on a PostgreSQL it starts itself.
+## The whole suite, on SQLite and on a PostgreSQL it starts itself, file by file in two processes.
 test: $(READY)
-	$(BIN)/python -m pytest -m "not gpu" $(TESTS)
+	$(BIN)/python -m pytest -m "not gpu" --numprocesses 2 --dist loadfile $(TESTS)
 
 ## What must be clean before a commit.
 check: $(READY)
@@ -26,9 +26,16 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-## docs/study.md is made from the study definition's own schema.
+## The pages that are made from code: study definition, recipes, losses.
 docs: $(READY)
 	$(BIN)/python -m service.cli.study_docs docs/study.md
+	$(BIN)/python -m service.cli.recipe_docs docs/recipes.md
+	$(BIN)/python -m service.cli.loss_docs docs/losses.md
+
+## The pictures and measured tables of docs/losses.md; run `make docs` after it (three minutes, fetches weights).
+pictures: $(READY)
+	$(BIN)/python -m benchmarks.loss_pictures docs/pictures/losses
+	$(BIN)/python -m benchmarks.patch_growth docs/pictures/losses/growth.json
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -118,7 +118,8 @@ def reduce(errors: Tensor, reduction: Reduction, weight: Tensor | None = None) -
     total = (errors * weight).sum()
     if reduction == "sum":
         return total
-    return total / weight.expand(errors.shape).sum().clamp_min(torch.finfo(errors.dtype).tiny)
+    whole = weight.sum() * (errors.numel() // weight.numel())
+    return total / whole.clamp_min(torch.finfo(errors.dtype).tiny)
 
 
 def distance(a: Tensor, b: Tensor, criterion: Criterion) -> Tensor:
@@ -165,7 +166,32 @@ def luma(images: Tensor) -> Tensor:
 
 def differences(images: Tensor) -> tuple[Tensor, Tensor]:
     """Return forward differences along x (N, C, H, W-1) and along y (N, C, H-1, W)."""
-    return images[..., :, 1:] - images[..., :, :-1], images[..., 1:, :] - images[..., :-1, :]
+    # torch's stubs leave `apply` without types.
+    along_x, along_y = _Differences.apply(images)  # type: ignore[no-untyped-call]
+    return along_x, along_y
+
+
+class _Differences(torch.autograd.Function):
+    """Forward differences, with a backward pass into one tensor.
+
+    Autograd's own makes a whole image of zeros for each of the four slices, and adds them up.
+    """
+
+    @staticmethod
+    def forward(ctx: object, images: Tensor) -> tuple[Tensor, Tensor]:
+        return (
+            images[..., :, 1:] - images[..., :, :-1],
+            images[..., 1:, :] - images[..., :-1, :],
+        )
+
+    @staticmethod
+    def backward(ctx: object, *slopes: Tensor) -> Tensor:
+        along_x, along_y = slopes
+        total = F.pad(along_x, (1, 0))
+        total[..., :, :-1] -= along_x
+        total[..., 1:, :] += along_y
+        total[..., :-1, :] -= along_y
+        return total
 
 
 def sobel(images: Tensor, *, scale: float, padding: Padding) -> Tensor:

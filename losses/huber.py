@@ -40,14 +40,19 @@ class Huber(nn.Module):
         self.reduction: Reduction = reduction
 
     def forward(self, sr: Tensor, hr: Tensor, *, weight: Tensor | None = None) -> Tensor:
-        return reduce(self._errors(*image_pair(sr, hr)), self.reduction, weight)
+        sr, hr = image_pair(sr, hr)
+        if weight is not None:
+            return reduce(self._errors(sr, hr, "none"), self.reduction, weight)
+        return self._errors(sr, hr, self.reduction)
 
-    def _errors(self, sr: Tensor, hr: Tensor) -> Tensor:
+    def _errors(self, sr: Tensor, hr: Tensor, how: Literal["none", "mean", "sum"]) -> Tensor:
+        """Return the errors of all numbers, or their mean or sum."""
         if self.form == "huber":
-            return F.huber_loss(sr, hr, reduction="none", delta=self.delta)
+            return F.huber_loss(sr, hr, reduction=how, delta=self.delta)
         if self.form == "smooth_l1":
-            return F.smooth_l1_loss(sr, hr, reduction="none", beta=self.delta)
+            return F.smooth_l1_loss(sr, hr, reduction=how, beta=self.delta)
         squared = (sr - hr).square()
         # √(1 + x) - 1 = x / (√(1 + x) + 1), which keeps its digits for small errors.
         root = torch.sqrt(1 + squared / self.delta**2)
-        return squared / (root + 1)
+        errors = squared / (root + 1)
+        return errors if how == "none" else reduce(errors, how)

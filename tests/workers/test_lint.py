@@ -7,12 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor, nn
 
-import losses
-from losses._functional import image_pair
-from losses._registry import register
+from benchmarks.planted_bugs import planted_bugs
 from service.contract.lint import LintReport, Severity
 from service.contract.trial import TrialKind
 from tests.workers import tiny_training as tiny
@@ -29,64 +25,8 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def planted() -> Iterator[None]:
     """Losses with the bugs that shipped trainers had, registered for one test."""
-    before = dict(losses.SPECS)
-    kind: dict[str, Any] = {"family": "planted", "side": "distortion", "cost": "low"}
-    for module in (CutOff, DeadZone, Summed, Rootless, Coupled, Cancelling):
-        register(module.__name__.lower(), share=(0.0, 1.0), **kind)(module)
-    yield
-    losses.SPECS.clear()
-    losses.SPECS.update(before)
-
-
-class CutOff(nn.Module):
-    """Patch statistics under no_grad: logged at every step, and without any gradient."""
-
-    @torch.no_grad()
-    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        sr, hr = image_pair(sr, hr)
-        spreads = [torch.std(images.unfold(2, 8, 8), dim=-1) for images in (sr, hr)]
-        return (spreads[0] - spreads[1]).abs().mean()
-
-
-class DeadZone(nn.Module):
-    """Errors below one grey level are clipped away, and their gradient with them."""
-
-    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        sr, hr = image_pair(sr, hr)
-        return ((sr - hr).abs() - 1 / 255).clamp_min(0).mean()
-
-
-class Summed(nn.Module):
-    """A sum over pixels: its weight belongs to one patch size."""
-
-    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        sr, hr = image_pair(sr, hr)
-        return (sr - hr).square().sum() / len(sr)
-
-
-class Rootless(nn.Module):
-    """A root without eps: NaN as soon as a patch is flat, or equal."""
-
-    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        sr, hr = image_pair(sr, hr)
-        return torch.sqrt((sr - hr).square()).mean()
-
-
-class Coupled(nn.Module):
-    """A norm over the whole batch."""
-
-    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        sr, hr = image_pair(sr, hr)
-        return (sr - hr).square().sum().sqrt() / sr[0].numel() ** 0.5
-
-
-class Cancelling(nn.Module):
-    """The small difference of two large matrices, which half precision rounds away."""
-
-    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        sr, hr = image_pair(sr, hr)
-        grams = [flat @ flat.mT for flat in ((sr + 1e3).flatten(2), (hr + 1e3).flatten(2))]
-        return (grams[0].float() - grams[1].float()).square().mean()
+    with planted_bugs():
+        yield
 
 
 def lint(photos: Path, *terms: dict[str, Any], **changes: Any) -> LintReport:

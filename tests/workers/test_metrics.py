@@ -23,7 +23,8 @@ from workers.metrics.ssim import ssim
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "metrics"
 VALUES: dict[str, dict[str, Any]] = json.loads((VECTORS / "values.json").read_text())
-IN_TORCH = [name for name in metrics.SPECS if not name.startswith("vmaf")]
+#: Those that take images of any size and need nothing but the two.
+IN_TORCH = [name for name, spec in metrics.SPECS.items() if spec.cost == "low"]
 EVERY = pytest.mark.parametrize("spec", metrics.SPECS.values(), ids=lambda spec: spec.name)
 
 
@@ -47,8 +48,12 @@ def _one(name: str, sr: torch.Tensor, hr: torch.Tensor, scale: int = 2) -> float
 
 
 def test_the_catalogue_is_complete() -> None:
-    expected = {"psnr_y", "psnr_rgb", "ssim_y", "ssim_rgb", "mdsi", "hf_energy_error"}
-    assert set(metrics.SPECS) == expected | {"vmaf", "vmaf_neg"}
+    anywhere = {"psnr_y", "psnr_rgb", "ssim_y", "ssim_rgb", "mdsi", "hf_energy_error"}
+    anywhere |= {"colour_drift", "lr_consistency"}
+    assert set(IN_TORCH) == anywhere
+    learned = {"lpips", "dists", "st_lpips"}
+    assert anywhere | learned | {"ms_ssim", "vmaf", "vmaf_neg"} <= set(metrics.SPECS)
+    assert learned == {name for name, spec in metrics.SPECS.items() if "weights" in spec.needs}
 
 
 def test_psnr_y_is_that_of_basicsr() -> None:
@@ -109,7 +114,7 @@ def test_flat_images_get_finite_scores(name: str, level: int) -> None:
     assert np.isfinite(_one(name, flat, flat))
 
 
-@pytest.mark.parametrize("name", IN_TORCH)
+@pytest.mark.parametrize("name", [name for name in IN_TORCH if name != "colour_drift"])
 def test_more_distortion_gets_a_worse_score(name: str) -> None:
     hr = load(["package:skimage/data/coffee.png"])[0].pixels[:, 100:228, 200:328]
     noise = torch.randn(hr.shape, generator=torch.Generator().manual_seed(1))
@@ -120,7 +125,7 @@ def test_more_distortion_gets_a_worse_score(name: str) -> None:
     assert len(set(scores)) == 4
 
 
-@pytest.mark.parametrize("name", IN_TORCH)
+@pytest.mark.parametrize("name", [name for name in IN_TORCH if name != "lr_consistency"])
 def test_border_of_scale_pixels_does_not_count(name: str) -> None:
     sr, hr = _noise(seed=1), _noise(seed=2)
     spoilt = sr.clone()
@@ -134,13 +139,13 @@ def test_border_of_scale_pixels_does_not_count(name: str) -> None:
 @settings(max_examples=20, deadline=None)
 def test_what_rounds_to_the_same_bytes_scores_the_same(shift: float, seed: int) -> None:
     sr, hr = _noise(24, 24, seed), _noise(24, 24, seed + 100)
-    names = ["psnr_y", "ssim_rgb", "mdsi", "hf_energy_error"]
+    names = IN_TORCH
     moved = (sr.double() + shift) / 255
     assert metrics.score(names, [(moved, hr)], scale=2) == metrics.score(names, [(sr, hr)], scale=2)
 
 
 def test_images_are_scored_one_by_one() -> None:
-    pairs = [(_noise(30 + k, 40, k), _noise(30 + k, 40, k + 9)) for k in range(3)]
+    pairs = [(_noise(30 + 2 * k, 40, k), _noise(30 + 2 * k, 40, k + 9)) for k in range(3)]
     together = metrics.score(IN_TORCH, pairs, scale=2)
     for k, pair in enumerate(pairs):
         alone = metrics.score(IN_TORCH, [pair], scale=2)
@@ -191,6 +196,39 @@ def test_energy_error_treats_rows_and_columns_alike() -> None:
     sr, hr = _noise(48, 48, 1) // 8 * torch.arange(48, dtype=torch.uint8) // 24, _noise(48, 48, 2)
     upright = _one("hf_energy_error", sr, hr)
     assert _one("hf_energy_error", sr.mT, hr.mT) == pytest.approx(upright, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted({*IN_TORCH, "ms_ssim"} - {"mdsi"}))
+def test_swapped_images_get_the_same_score(name: str) -> None:
+    sr, hr = _noise(168, 168, 1), _noise(168, 168, 2)
+    assert _one(name, sr, hr) == pytest.approx(_one(name, hr, sr), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", IN_TORCH)
+def test_bytes_score_as_the_floats_they_stand_for(name: str) -> None:
+    sr, hr = _noise(seed=1), _noise(seed=2)
+    as_float = _one(name, sr.float() / 255, hr.double() / 255)
+    assert _one(name, sr, hr) == as_float
+
+
+@pytest.mark.parametrize("name", ["psnr_rgb", "ssim_y", "mdsi", "colour_drift"])
+def test_scale_0_scores_the_whole_image(name: str) -> None:
+    sr, hr = _noise(seed=1), _noise(seed=2)
+    framed = [F.pad(image, (3, 3, 3, 3)) for image in (sr, hr)]
+    assert _one(name, sr, hr, scale=0) == _one(name, *framed, scale=3)
+
+
+@pytest.mark.parametrize("name", [n for n, s in metrics.SPECS.items() if "scale" in s.needs])
+@pytest.mark.parametrize("scale", [0, 1])
+def test_metric_of_sr_without_a_scale_is_one_sentence(name: str, scale: int) -> None:
+    with pytest.raises(metrics.ImageUnusable, match=f"{name} needs .*scale"):
+        _one(name, _noise(), _noise(), scale=scale)
+
+
+def test_name_that_cannot_be_prepared_is_one_sentence() -> None:
+    metrics.prepare(["psnr_y", "ms_ssim"])
+    with pytest.raises(metrics.UnknownMetric, match="did you mean `lpips`"):
+        metrics.prepare(["lpisp"])
 
 
 @EVERY
