@@ -66,6 +66,10 @@ class MetricInfo(_Entry):
     side: Side
     unit: str = ""
     cost: str = "low"
+    needs: list[str] = Field(
+        default_factory=list,
+        description="What it cannot do without: scale (at least 2), weights (published), clips.",
+    )
 
 
 class RecipeTerm(_Entry):

@@ -70,7 +70,8 @@ def put(shelf: Path, name: str, state: dict[str, Tensor]) -> None:
 
 def narrow_vgg() -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    state, channels = {}, 3
+    state: dict[str, Tensor] = {}
+    channels = 3
     for index, width in WIDTHS.items():
         weight = torch.randn(width, channels, 3, 3, generator=generator) / (3 * channels**0.5)
         state |= {f"features.{index}.weight": weight, f"features.{index}.bias": torch.zeros(width)}

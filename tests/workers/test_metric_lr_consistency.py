@@ -12,6 +12,8 @@ import losses
 from workers import metrics
 from workers.data.pairs import Whole, validation
 from workers.data.sources import load
+from workers.metrics._still import Still
+from workers.metrics.lr_consistency import lr_consistency
 
 NAME = "lr_consistency"
 
@@ -50,9 +52,11 @@ def test_score_is_the_mean_difference_of_what_pillow_shrinks(photo: Whole) -> No
 
 
 def test_score_is_the_loss_apart_from_rounding(photo: Whole) -> None:
-    sr = (photo.hr.float() / 255 + 0.03).clamp(0, 1)
-    loss = losses.build(NAME)(sr[None], photo.hr[None] / 255, lr=photo.lr[None])
-    assert consistency(sr, photo.hr, 3, photo.lr) == pytest.approx(loss.item() * 255, abs=0.15)
+    noise = torch.randint(-60, 61, photo.hr.shape, generator=torch.Generator().manual_seed(0))
+    sr = (photo.hr.int() + noise).clamp(0, 255).to(torch.uint8)
+    loss = losses.build(NAME)(sr[None] / 255, photo.hr[None] / 255, lr=photo.lr[None])
+    assert loss.item() * 255 > 5
+    assert consistency(sr, photo.hr, 3, photo.lr) == pytest.approx(loss.item() * 255, rel=0.01)
 
 
 def test_lr_that_is_given_is_what_counts(photo: Whole) -> None:
@@ -63,6 +67,11 @@ def test_lr_that_is_given_is_what_counts(photo: Whole) -> None:
     assert consistency(photo.hr, photo.hr, 3, brighter) == consistency(
         photo.hr, photo.hr, 3, as_bytes
     )
+
+
+def test_fractions_of_code_values_are_rounded_not_cut(photo: Whole) -> None:
+    hr = photo.hr.double()
+    assert lr_consistency(Still(hr - 0.4, hr, scale=3)) == 0
 
 
 def test_detail_that_lr_cannot_carry_is_consistent(photo: Whole) -> None:

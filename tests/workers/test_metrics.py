@@ -214,8 +214,8 @@ def test_bytes_score_as_the_floats_they_stand_for(name: str) -> None:
 @pytest.mark.parametrize("name", ["psnr_rgb", "ssim_y", "mdsi", "colour_drift"])
 def test_scale_0_scores_the_whole_image(name: str) -> None:
     sr, hr = _noise(seed=1), _noise(seed=2)
-    framed = [F.pad(image, (3, 3, 3, 3)) for image in (sr, hr)]
-    assert _one(name, sr, hr, scale=0) == _one(name, *framed, scale=3)
+    framed_sr, framed_hr = (F.pad(image, (3, 3, 3, 3)) for image in (sr, hr))
+    assert _one(name, sr, hr, scale=0) == _one(name, framed_sr, framed_hr, scale=3)
 
 
 @pytest.mark.parametrize("name", [n for n, s in metrics.SPECS.items() if "scale" in s.needs])

@@ -32,9 +32,12 @@ class Still:
     sr: Tensor
     hr: Tensor
     scale: int
+    lr: Tensor | None = None  #: what SR was made from, in the same form, where it is known
 
     @classmethod
-    def of(cls, sr: Tensor, hr: Tensor, *, scale: int, position: int = 0) -> Still:
+    def of(
+        cls, sr: Tensor, hr: Tensor, *, scale: int, lr: Tensor | None = None, position: int = 0
+    ) -> Still:
         """Round to 8 bits; float images are in [0, 1] and clipped, uint8 ones are taken as they are.
 
         Raises ImageUnusable for shapes that differ or are no RGB image, values that are not finite,
@@ -48,11 +51,17 @@ class Still:
             raise ImageUnusable(f"{where}: nothing is left inside a border of {scale} pixels")
         if not torch.isfinite(sr).all() or not torch.isfinite(hr).all():
             raise ImageUnusable(f"{where}: holds NaN or infinity; the training has diverged")
-        return cls(_whole_numbers(sr), _whole_numbers(hr), scale)
+        source = None if lr is None else _whole_numbers(lr)
+        return cls(_whole_numbers(sr), _whole_numbers(hr), scale, source)
 
     def inside(self, image: Tensor) -> Tensor:
         """Cut the border of `scale` pixels, which SR cannot know and the field does not score."""
-        return image[..., self.scale : -self.scale, self.scale : -self.scale]
+        height, width = image.shape[-2:]
+        return image[..., self.scale : height - self.scale, self.scale : width - self.scale]
+
+    def batches(self) -> tuple[Tensor, Tensor]:
+        """Return what is inside the border of SR and HR as losses take it: (1, 3, h, w) in [0, 1]."""
+        return self.inside(self.sr)[None] / 255, self.inside(self.hr)[None] / 255
 
     @cached_property
     def sr_luma(self) -> Tensor:

@@ -29,6 +29,7 @@ SMALLEST = 8  #: pixels a side
         direction="minimize",
         side="perception",
         unit="dB",
+        needs=["scale"],
     )
 )
 def hf_energy_error(still: Still) -> float:
@@ -38,6 +39,8 @@ def hf_energy_error(still: Still) -> float:
     put nothing there; so this error and PSNR pull in opposite directions (Blau and Michaeli,
     CVPR 2018). It does not look at where inside a block the detail lies, nor of which kind it is.
     """
+    if still.scale < 2:
+        raise ImageUnusable("hf_energy_error needs the scale of the SR images, 2 or more")
     sr, hr = still.inside(still.sr_luma), still.inside(still.hr_luma)
     decibels = 10 * torch.log10(_energy(sr, still.scale) / _energy(hr, still.scale))
     return float(decibels.abs().mean().item())

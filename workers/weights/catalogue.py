@@ -6,7 +6,9 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Format = Literal["keras_vgg16", "pickled_squeezenet", "torch_state", "channel_weights", "tfjs"]
+Format = Literal[
+    "keras_vgg16", "pickled_squeezenet", "torch_state", "channel_weights", "st_lpips", "tfjs"
+]
 
 
 class WeightsUnavailable(RuntimeError):
@@ -194,6 +196,22 @@ CATALOGUE: dict[str, Weights] = {
         megabytes=0.02,
         licence="MIT",
         lineage="DISTS of its authors: α and β of each channel of torchvision's vgg16",
+    ),
+    "st_lpips_vgg16": Weights(
+        network="st_lpips",
+        source=PackageFile(
+            requirement="stlpips-pytorch==0.0.2",
+            archive="wheel",
+            archive_sha256="a412bf901a97c942b37af57c7c63b6e5d1aebfe8d1dfc17853d4b2f878630645",
+            member="stlpips_pytorch/weights/vST0.0/vgg_shift_tolerant.pth",
+            sha256="44597da68f49c1837c100ff52299050f274d102eb102e5837178c79be6f0e250",
+        ),
+        format="st_lpips",
+        megabytes=63.8,
+        preprocessing="imagenet",
+        licence="BSD-2-Clause",
+        lineage="ST-LPIPS 0.0: VGG16 with blurred pooling and its linear heads, trained on BAPPS; only the "
+        "metric st_lpips reads them",
     ),
     "face_landmark_68": _face_api(
         "landmarks68",

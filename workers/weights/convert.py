@@ -15,6 +15,7 @@ from torch import Tensor
 
 from workers.weights.catalogue import Format, WeightsUnavailable
 from workers.weights.heads import heads_by_layer
+from workers.weights.st_lpips import read_st_lpips
 from workers.weights.tfjs import read_tfjs
 
 #: Convolutions per block of VGG16, and torchvision's index of each block's first one.
@@ -114,5 +115,6 @@ _READERS: dict[Format, Callable[[Path], dict[str, Tensor]]] = {
     "pickled_squeezenet": _pickled_squeezenet,
     "torch_state": _torch_state,
     "channel_weights": _channel_weights,
+    "st_lpips": read_st_lpips,
     "tfjs": read_tfjs,
 }
