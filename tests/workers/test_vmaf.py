@@ -12,7 +12,7 @@ import torch
 
 from workers import metrics
 from workers.data.sources import load
-from workers.metrics import vmaf as engine
+from workers.metrics.vmaf import ffmpeg as engine
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "metrics"
 CASES: dict[str, dict[str, float]] = json.loads((VECTORS / "vmaf_stills.json").read_text())

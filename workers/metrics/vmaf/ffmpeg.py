@@ -1,75 +1,35 @@
 """VMAF and VMAF-NEG of stills, by libvmaf inside the ffmpeg that imageio-ffmpeg carries.
 
-Li et al., "Toward A Practical Perceptual Video Quality Metric", Netflix 2016; NEG: Li, "Toward a
-Better Quality Metric for the Video Community", Netflix 2020. ffmpeg runs as a separate process.
+ffmpeg runs as a separate process; several times faster on a CPU than the torch engine.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import tempfile
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import torch
 
-from service.contract.vocabulary import MetricInfo
-from workers.metrics._registry import MetricUnavailable, register
-from workers.metrics._still import ImageUnusable
+from workers.metrics._registry import MetricUnavailable
+from workers.metrics.vmaf.clip import SMALLEST, FramesUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
-    from workers.metrics._still import Still
-
-SMALLEST = 33  #: pixels; on smaller images libvmaf reads beyond its buffers
 _PIXELS_AT_ONCE = 2**24  #: 100 MB of temporary files
 _SECONDS = 600
 _REMEDY = "install imageio-ffmpeg==0.8.1 beside the worker (pip install 'srtune[worker]')"
-_DEFINITION = (
-    "libvmaf {model} on luma (Y of BT.601 studio swing, rounded to 8 bits), whole image, 8-bit SR. "
-    "A still has no motion, so motion2 is 0 and equal images score 97.43: do not compare with scores "
-    "of video. Sides from 33 pixels."
-)
 #: Stills lie in one clip, one process for all; without force_zero each would move to the next.
 _MODELS = "|".join(
     f"version={version}\\:name={name}\\:motion.motion_force_zero=true"
     for name, version in (("vmaf", "vmaf_v0.6.1"), ("vmaf_neg", "vmaf_v0.6.1neg"))
 )
-
-
-@register(
-    MetricInfo(
-        name="vmaf",
-        summary=_DEFINITION.format(model="vmaf_v0.6.1")
-        + " Rewards sharpening beyond the original; rank by vmaf_neg.",
-        direction="maximize",
-        side="distortion",
-        cost="medium",
-    ),
-    MetricInfo(
-        name="vmaf_neg",
-        summary=_DEFINITION.format(model="vmaf_v0.6.1neg") + " Enhancement gain is not rewarded.",
-        direction="maximize",
-        side="distortion",
-        cost="medium",
-    ),
-)
-def vmaf(stills: Sequence[Still]) -> dict[str, list[float]]:
-    """Both scores of every still, 0..100; one process for all stills of one size."""
-    by_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for k, still in enumerate(stills):
-        by_size[tuple(still.hr_luma.shape)].append(k)
-    scores: dict[int, dict[str, float]] = {}
-    for positions in by_size.values():
-        sr = [_bytes(stills[k].sr_luma) for k in positions]
-        hr = [_bytes(stills[k].hr_luma) for k in positions]
-        scores.update(zip(positions, luma_scores(sr, hr), strict=True))
-    return {name: [scores[k][name] for k in range(len(stills))] for name in ("vmaf", "vmaf_neg")}
 
 
 def luma_scores(sr: Sequence[Tensor], hr: Sequence[Tensor]) -> list[dict[str, float]]:
@@ -79,7 +39,7 @@ def luma_scores(sr: Sequence[Tensor], hr: Sequence[Tensor]) -> list[dict[str, fl
     """
     height, width = hr[0].shape
     if min(height, width) < SMALLEST:
-        raise ImageUnusable(f"VMAF needs {SMALLEST} pixels a side, got {width}×{height}")
+        raise FramesUnusable(f"VMAF needs {SMALLEST} pixels a side, got {width}×{height}")
     engine = _engine()
     at_once = max(1, _PIXELS_AT_ONCE // (height * width))
     scores: list[dict[str, float]] = []
@@ -87,6 +47,11 @@ def luma_scores(sr: Sequence[Tensor], hr: Sequence[Tensor]) -> list[dict[str, fl
         chunk = slice(start, start + at_once)
         scores += _run(engine, sr[chunk], hr[chunk])
     return scores
+
+
+def installed() -> bool:
+    """Whether the package that carries ffmpeg is here; it is looked for, not started."""
+    return importlib.util.find_spec("imageio_ffmpeg") is not None
 
 
 def _engine() -> str:
@@ -142,7 +107,3 @@ def _write_clip(clip: BinaryIO, images: Sequence[Tensor]) -> None:
     clip.writelines(
         b"FRAME\n" + image.contiguous().cpu().numpy().tobytes() + chroma for image in images
     )
-
-
-def _bytes(luma: Tensor) -> Tensor:
-    return luma.round().to(torch.uint8)

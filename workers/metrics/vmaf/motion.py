@@ -13,23 +13,28 @@ from torch import Tensor
 _OUTER, _INNER, _CENTRE = 3571, 16004, 26386  #: a Gaussian; both sides together sum to 65536
 
 
-def differences(frames: Tensor, *, bits: int) -> Tensor:
+def differences(frames: Tensor, *, bits: int, pixels: int) -> Tensor:
     """Return the motion (N - 1,) from each of N reference frames (N, H, W) to its next, float64.
 
-    Frames are whole numbers in float32, borders mirrored without repeating the edge.
+    Frames are whole numbers in float32, borders mirrored without repeating the edge; `pixels` are
+    worked on at a time.
     """
     height, width = frames.shape[1:]
-    sums = [_difference(a, b, bits) for a, b in zip(frames[:-1], frames[1:], strict=True)]
-    total = torch.stack(sums) if sums else frames.new_zeros(0, dtype=torch.float64)
+    padded = F.pad(frames, (2, 2, 2, 2), mode="reflect")
+    some = max(1, pixels // width)
+    total = frames.new_zeros(max(0, len(frames) - 1), dtype=torch.float64)
+    for k in range(len(total)):
+        for top in range(0, height, some):
+            rows = slice(top, top + some + 4)
+            total[k] += _difference(padded[k, rows] - padded[k + 1, rows], bits)
     return total / 256 / (width * height)
 
 
-def _difference(previous: Tensor, current: Tensor, bits: int) -> Tensor:
-    change = (previous - current).double()[None]
-    down = _smooth(F.pad(change, (0, 0, 2, 2), mode="reflect"), 1)
+def _difference(change: Tensor, bits: int) -> Tensor:
+    """Σ|smoothed change| of a strip with two pixels around it. Sums of 8 bits fit float32."""
+    down = _smooth(change if bits == 8 else change.double(), 0)
     down.mul_(2.0**-bits).add_(0.5).floor_()
-    across = _smooth(F.pad(down, (2, 2), mode="reflect"), 2)
-    return across.mul_(2.0**-16).add_(0.5).floor_().abs_().sum()
+    return _smooth(down.double(), 1).mul_(2.0**-16).add_(0.5).floor_().abs_().sum()
 
 
 def _smooth(padded: Tensor, axis: int) -> Tensor:

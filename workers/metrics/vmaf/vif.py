@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,9 +18,9 @@ from torch import Tensor
 from workers.metrics.vmaf import sliding
 
 #: Gaussians of 17, 9, 5 and 3 taps; each sums to 65536.
+_WIDEST = (489, 935, 1640, 2640, 3896, 5274, 6547, 7455, 7784)
 TAPS = (
-    (489, 935, 1640, 2640, 3896, 5274, 6547, 7455, 7784)
-    + (7455, 6547, 5274, 3896, 2640, 1640, 935, 489),
+    (*_WIDEST, *_WIDEST[-2::-1]),
     (1244, 3663, 7925, 12590, 14692, 12590, 7925, 3663, 1244),
     (3571, 16004, 26386, 16004, 3571),
     (10904, 43728, 10904),
@@ -40,8 +41,7 @@ def vif(ref: Tensor, dis: Tensor, *, bits: int, limits: Sequence[float], pixels:
     scores = []
     for scale in range(SCALES):
         if scale:
-            shift = bits if scale == 1 else 16
-            ref, dis = (_halved(frames, TAPS[scale], shift, pixels) for frames in (ref, dis))
+            ref, dis = (_halved(frames, scale, bits, pixels) for frames in (ref, dis))
         sums = _Sums.none(len(limits), ref)
         for moments in _moments(ref, dis, scale, bits, pixels):
             sums.add(moments, limits)
@@ -49,84 +49,74 @@ def vif(ref: Tensor, dis: Tensor, *, bits: int, limits: Sequence[float], pixels:
     return torch.stack(scores, dim=-1)
 
 
-def _chunks(frames: Tensor, radius: int, step: int, pixels: int) -> Iterator[tuple[int, Tensor]]:
-    """Yield the first row and a view of each few blocks of rows with `radius` rows around them."""
-    count, height, width = frames.shape
-    block = step * sliding.ROWS
-    some = max(1, pixels // (count * width * block)) * block
-    for top in range(0, height - 2 * radius, some):
-        yield top, frames[:, top : top + some + 2 * radius]
-
-
-def _halved(frames: Tensor, taps: Sequence[int], shift: int, pixels: int) -> Tensor:
-    """Smooth and keep every second row and column: (N, ⌊H/2⌋, ⌊W/2⌋)."""
-    count, height, width = frames.shape
-    radius = len(taps) // 2
-    padded = sliding.bordered(frames, radius, step=2)
+def _halved(frames: Tensor, scale: int, bits: int, pixels: int) -> Tensor:
+    """Smooth and keep every second row and column: the frames of `scale`, (N, ⌊H/2⌋, ⌊W/2⌋)."""
+    taps = TAPS[scale]
+    shift = bits if scale == 1 else 16
+    height, width = frames.shape[1:]
+    padded = sliding.bordered(frames, len(taps) // 2, step=2)
     made = []
-    for _, rows in _chunks(padded, radius, 2, pixels):
-        down = sliding.along_columns(rows.double(), taps, shift, step=2).add_(0.5).floor_()
-        across = sliding.along_rows(down, taps, 16, step=2).add_(0.5).floor_()
-        blocks = across.view(len(across), count, -1, sliding.COLUMNS)
-        made.append(blocks.permute(1, 2, 0, 3).flatten(2).to(frames.dtype))
+    for _, rows in sliding.bands(padded, len(taps) // 2, 2, pixels):
+        down = _rounded(sliding.along_columns(_exact(rows, shift), taps, shift, step=2))
+        across = _rounded(sliding.along_rows(down.double(), taps, 16, step=2))
+        made.append(across.permute(1, 2, 0).to(frames.dtype, memory_format=torch.contiguous_format))
     return torch.cat(made, dim=1)[:, : height // 2, : width // 2].contiguous()
 
 
-@dataclass(frozen=True)
-class _Moments:
-    """Local variances and covariance of some pixels, (blocks, N, pixels); s2 and s12 at least 0."""
+def _exact(frames: Tensor, shift: int) -> Tensor:
+    """Sums of 8 bits and taps of 16 fit float32, which is faster; others need float64."""
+    return frames if shift == 8 else frames.double()
+
+
+def _rounded(values: Tensor) -> Tensor:
+    """Round in place, halves up."""
+    return values.add_(0.5).floor_()
+
+
+class _Moments(NamedTuple):
+    """Local variances and covariance, (W, N, some rows); s2 and s12 at least 0."""
 
     s1: Tensor
     s2: Tensor
     s12: Tensor
-    pixels: int  #: true ones of a frame; the rest, beyond its border, are 0
 
 
-def _moments(
-    ref: Tensor, dis: Tensor, scale: int, bits: int, pixels: int
-) -> Iterator[_Moments]:
+def _moments(ref: Tensor, dis: Tensor, scale: int, bits: int, pixels: int) -> Iterator[_Moments]:
     taps = TAPS[scale]
     radius = len(taps) // 2
-    count, height, width = ref.shape
+    height, width = ref.shape[1:]
     shift, square_shift = (16, 16) if scale else (bits, 2 * (bits - 8))
-    ref, dis = (sliding.bordered(frames, radius) for frames in (ref, dis))
-    rows = zip(
-        _chunks(ref, radius, 1, pixels), _chunks(dis, radius, 1, pixels), strict=True
-    )
-    for (top, some_ref), (_, some_dis) in rows:
+    padded = [
+        sliding.bands(sliding.bordered(frames, radius), radius, 1, pixels) for frames in (ref, dis)
+    ]
+    for (top, some_ref), (_, some_dis) in zip(*padded, strict=True):
+        means = [
+            _rounded(sliding.along_columns(_exact(z, shift), taps, shift)).double()
+            for z in (some_ref, some_dis)
+        ]
         x, y = some_ref.double(), some_dis.double()
-        true = min(height - top, x.shape[1] - 2 * radius)
-        down = [sliding.along_columns(z, taps, shift).add_(0.5).floor_() for z in (x, y)]
-        for z in (x * x, y * y, x * y):
-            summed = sliding.along_columns(z, taps, square_shift)
-            # With 8 bits squares are summed as they are, so there is nothing to round.
-            down.append(summed.add_(0.5).floor_() if square_shift else summed)
-        across = []
-        for z in down:
-            z[:, true:] = 0
-            summed = sliding.along_rows(z, taps, 16)
-            summed[-1, :, (width - 1) % sliding.COLUMNS + 1 :] = 0
-            across.append(summed.view(len(summed), count, -1))
-        yield _Moments(*_variances(*across), pixels=true * width)
+        squares = [sliding.along_columns(z, taps, square_shift) for z in (x * x, y * y, x.mul_(y))]
+        if square_shift:  # With 8 bits squares are summed as they are: nothing to round.
+            squares = [_rounded(z) for z in squares]
+        true = [z[:, : height - top].contiguous() for z in (*means, *squares)]
+        yield _variances(*(sliding.along_rows(z, taps, 16)[:width] for z in true))
 
 
-def _variances(
-    m1: Tensor, m2: Tensor, xx: Tensor, yy: Tensor, xy: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return σ1², σ2² and σ12; each product of means is rounded to the unit before it is taken off.
+def _variances(m1: Tensor, m2: Tensor, xx: Tensor, yy: Tensor, xy: Tensor) -> _Moments:
+    """Return σ1², σ2² and σ12, all arguments spent; each product of means is rounded to the unit before it is taken off.
 
     Means have 16 bits before and 16 after the point, so m² needs 64: with m = a + b, a whole, it is
     a² + (a + m)·b, of which the second has 49.
     """
     a1, a2 = m1.floor(), m2.floor()
     b1, b2 = m1 - a1, m2 - a2
-    rest = torch.mul(a1, b2).addcmul_(b1, m2).add_(0.5).floor_()
-    s12 = xy.add_(0.5).floor_().addcmul_(a1, a2, value=-1).sub_(rest)
+    rest = _rounded(torch.mul(a1, b2).addcmul_(b1, m2))
+    s12 = _rounded(xy).addcmul_(a1, a2, value=-1).sub_(rest)
     squares = []
     for m, a, b, square in ((m1, a1, b1, xx), (m2, a2, b2, yy)):
-        rest = m.add_(a).mul_(b).add_(0.5).floor_()
-        squares.append(square.add_(0.5).floor_().addcmul_(a, a, value=-1).sub_(rest))
-    return squares[0], squares[1].clamp_min_(0), s12.clamp_min_(0)
+        rest = _rounded(m.add_(a).mul_(b))
+        squares.append(_rounded(square).addcmul_(a, a, value=-1).sub_(rest))
+    return _Moments(squares[0], squares[1].clamp_min_(0), s12.clamp_min_(0))
 
 
 @dataclass
@@ -147,7 +137,7 @@ class _Sums:
         s1, s2 = moments.s1, moments.s2
         # Whole numbers clamped to 0..1 are masks that cost no branch.
         textured = (s1 - (_NOISE - 1)).clamp_(0, 1)
-        self.flat = self.flat + (moments.pixels - textured.sum((0, 2)))
+        self.flat = self.flat + (s1[:, 0].numel() - textured.sum((0, 2)))
         s1 *= textured
         error = s2 * textured
         self.flat_error = self.flat_error + (s2.sum((0, 2)) - error.sum((0, 2)))
@@ -170,7 +160,7 @@ class _Sums:
 
 
 def _sixteenths(values: Tensor) -> Tensor:
-    """Σ over (blocks, N, pixels) of 16·2048·log2(v) as libvmaf's table has it, + 16·2048·1023.
+    """Σ over (W, N, rows) of 16·2048·log2(v) as libvmaf's table has it, + 16·2048·1023.
 
     The table takes the 16 leading bits of v, which in a float64 are exponent and upper mantissa:
     shifted down they are 2048·16·(1023 + exponent) + mantissa, the logarithm but for its curvature,
