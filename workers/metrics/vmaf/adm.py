@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from losses._vmaf.middle import kept, middle
 from workers.metrics.vmaf import decoupling, wavelets
 from workers.metrics.vmaf.masking import Contrast
 
 SCALES = 4
-_BORDER = 0.1
 
 
 def adm2(ref: Tensor, dis: Tensor, *, bits: int, limits: Sequence[float], pixels: int) -> Tensor:
@@ -31,8 +31,8 @@ def adm2(ref: Tensor, dis: Tensor, *, bits: int, limits: Sequence[float], pixels
         if scale:
             bands = [wavelets.following(band.approximation, scale, pixels=pixels) for band in bands]
         height, width = bands[0].details.shape[-2:]
-        contrast = Contrast(scale, height, width, rows=_kept(height), columns=_kept(width))
-        o, t = (_middle(band.details) for band in bands)
+        contrast = Contrast(scale, height, width, rows=kept(height), columns=kept(width))
+        o, t = (middle(band.details) for band in bands)
         reference = o.new_zeros(len(o), 3, dtype=torch.int64)
         visible = reference.repeat(len(limits), 1, 1)
         for some_o, some_t in zip(_strips(o, pixels), _strips(t, pixels), strict=True):
@@ -43,25 +43,6 @@ def adm2(ref: Tensor, dis: Tensor, *, bits: int, limits: Sequence[float], pixels
         den = den + contrast.reference_norm(reference)
         num = num + contrast.restored_norm(visible)
     return num / den
-
-
-def _kept(size: int) -> int:
-    # Truncated towards zero, as a C cast is.
-    return size - 2 * int(size * _BORDER - 0.5)
-
-
-def _middle(details: Tensor) -> Tensor:
-    """The part of a band that counts and a pixel around it; without one, the band's end mirrored."""
-    for axis in (-2, -1):
-        size = details.shape[axis]
-        edge = (size - _kept(size)) // 2
-        if edge:
-            details = details.narrow(axis, edge - 1, size - 2 * edge + 2)
-        else:
-            # libvmaf's border once more: mirrored before the first, repeated after the last.
-            first, last = details.narrow(axis, 1, 1), details.narrow(axis, size - 1, 1)
-            details = torch.cat([first, details, last], dim=axis)
-    return details
 
 
 def _strips(details: Tensor, pixels: int) -> Iterator[Tensor]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workers.metrics.vmaf.sensitivity import weights
+from losses._vmaf.sensitivity import weights
 
 _THIRD = torch.tensor(1.0).div(3).item()  #: in float32, as libvmaf raises to it
 _NOISE = 0.03125
