@@ -212,6 +212,39 @@ def test_both_engines_agree_on_photographs() -> None:
         assert {name: ours[name] for name in theirs} == pytest.approx(theirs, abs=1e-4)
 
 
+@pytest.mark.parametrize("case", ["carphone_freeze_jpeg", "odd175x143_x2", "sparks10_dis"])
+def test_both_engines_agree_on_clips_in_every_column(case: str) -> None:
+    ref, dis = _pair(case)
+    pieces = [(ref[:1], dis[:1]), (ref[1:], dis[1:])]
+    bits = CASES[case]["bits"]
+    ours, theirs = (
+        vmaf.clip_scores(pieces, bits=bits, models=MODELS, engine=engine)
+        for engine in ("torch", "ffmpeg")
+    )
+    assert list(ours.frames) == list(theirs.frames)
+    assert ours.flags == theirs.flags
+    for name, values in ours.frames.items():
+        assert values == pytest.approx(theirs.frames[name], abs=1e-4)
+
+
+def test_ffmpeg_refuses_what_the_other_engine_refuses() -> None:
+    pieces = [(_noise(1, 40, 40, 0),) * 2, (_noise(1, 40, 44, 0),) * 2]
+    with pytest.raises(FramesUnusable, match="the clip was 40×40 so far"):
+        vmaf.clip_scores(pieces, engine="ffmpeg")
+    assert vmaf.clip_scores([], engine="ffmpeg").frames == {}
+
+
+def test_the_engine_follows_the_frames_and_what_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on_cpu, on_gpu = torch.zeros(1), torch.zeros(1, device="meta")
+    assert vmaf.engine_for(on_cpu) == "ffmpeg"
+    assert vmaf.engine_for(on_gpu) == "torch"
+    assert vmaf.engine_for(on_cpu, "torch") == "torch"
+    monkeypatch.setattr(vmaf.ffmpeg, "installed", lambda: False)
+    assert vmaf.engine_for(on_cpu) == "torch"
+
+
 def test_parts_of_stills_are_metrics_of_their_own() -> None:
     photo = load(["package:skimage/data/coffee.png"])[0].pixels[:, :120, :160]
     names = [*FEATURES, "motion2"]

@@ -8,6 +8,7 @@ Better Quality Metric for the Video Community", Netflix 2020. Formulas and model
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -15,19 +16,32 @@ import torch
 from service.contract.vocabulary import MetricInfo
 from workers.metrics._registry import register
 from workers.metrics.vmaf import ffmpeg
-from workers.metrics.vmaf.clip import SMALL, SMALLEST, Clip, FramesUnusable, Scores
+from workers.metrics.vmaf.clip import Clip
+from workers.metrics.vmaf.frames import SMALL, SMALLEST, FramesUnusable, Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from torch import Tensor
 
     from workers.metrics._still import Still
 
-__all__ = ["SMALL", "SMALLEST", "Clip", "Engine", "FramesUnusable", "Scores", "luma_scores"]
+__all__ = [
+    "SMALL",
+    "SMALLEST",
+    "Clip",
+    "Engine",
+    "FramesUnusable",
+    "Scores",
+    "clip_scores",
+    "engine_for",
+    "luma_scores",
+]
 
 #: Both give the same scores within 0.0001; auto: torch on a GPU, ffmpeg on a CPU where installed.
 Engine = Literal["auto", "torch", "ffmpeg"]
+
+_PIXELS_AT_ONCE = 2**24  #: of stills in one run of ffmpeg: 100 MB of temporary files
 
 _WHERE = (
     "on luma (Y of BT.601 studio swing, rounded to 8 bits), whole image, 8-bit SR. A still has no "
@@ -116,18 +130,49 @@ def luma_scores(
 ) -> list[dict[str, float]]:
     """Return {"vmaf", "vmaf_neg", ...} of each pair of uint8 luma (H, W), all of one size, as stills.
 
-    The torch engine adds the features. Raises ImageUnusable below 33 pixels a side, and with engine
-    ffmpeg MetricUnavailable where it is not installed.
+    Raises ImageUnusable below 33 pixels a side, and with engine ffmpeg MetricUnavailable where that
+    does not run.
     """
-    if engine == "auto":
-        on_cpu = hr[0].device.type == "cpu"
-        engine = "ffmpeg" if on_cpu and ffmpeg.installed() else "torch"
-    if engine == "ffmpeg":
-        return ffmpeg.luma_scores(sr, hr)
-    clip = Clip(still=True)
-    clip.add(torch.stack(list(hr))[:, None], torch.stack(list(sr))[:, None])
-    frames = clip.scores().frames
-    return [dict(zip(frames, values, strict=True)) for values in zip(*frames.values(), strict=True)]
+    scores: list[dict[str, float]] = []
+    at_once = max(1, _PIXELS_AT_ONCE // hr[0].numel()) if hr else 1
+    for start in range(0, len(hr), at_once):
+        some = slice(start, start + at_once)
+        pieces = [(y[None, None], x[None, None]) for x, y in zip(sr[some], hr[some], strict=True)]
+        frames = clip_scores(pieces, still=True, engine=engine).frames
+        rows = zip(*frames.values(), strict=True)
+        scores += [dict(zip(frames, row, strict=True)) for row in rows]
+    return scores
+
+
+def clip_scores(
+    pieces: Iterable[tuple[Tensor, Tensor]],
+    *,
+    bits: int = 8,
+    models: Sequence[str] = ("vmaf_v0.6.1", "vmaf_v0.6.1neg"),
+    still: bool = False,
+    engine: Engine = "auto",
+) -> Scores:
+    """Return the scores of a clip, whose frames come in pieces (reference, distorted), as `Clip` takes.
+
+    Raises FramesUnusable, and with engine ffmpeg MetricUnavailable where that does not run.
+    """
+    rest = iter(pieces)
+    first = next(rest, None)
+    if first is None:
+        return Scores({}, ())
+    if engine_for(first[0], engine) == "ffmpeg":
+        return ffmpeg.clip_scores(chain([first], rest), bits=bits, models=models, still=still)
+    clip = Clip(bits=bits, models=models, still=still)
+    for ref, dis in chain([first], rest):
+        clip.add(ref, dis)
+    return clip.scores()
+
+
+def engine_for(frames: Tensor, engine: Engine = "auto") -> Literal["torch", "ffmpeg"]:
+    """Return the engine that scores frames which lie where these do."""
+    if engine != "auto":
+        return engine
+    return "ffmpeg" if frames.device.type == "cpu" and ffmpeg.installed() else "torch"
 
 
 def _code_values(luma: Tensor) -> Tensor:

@@ -18,6 +18,11 @@ COLUMNS = {
 }
 
 
+def column(feature: str, limit: float) -> str:
+    """Return the column of a feature at a gain limit; motion knows no gain."""
+    return f"{feature}_neg" if limit == 1 and feature != "motion2" else feature
+
+
 def limits(models: Sequence[Model]) -> list[float]:
     """Return the gain limits these models need the features at, greatest first."""
     return sorted({model.gain_limit for model in models}, reverse=True)
