@@ -1,4 +1,10 @@
-"""Visual information fidelity at four scales as VMAF-NEG credits it, differentiable in SR."""
+"""Visual information fidelity at four scales as VMAF-NEG credits it, differentiable in SR.
+
+libvmaf rounds local means to 1/256 before it squares them, which shifts variances by up to half a
+unit: at random, but where a variance or a gain is clamped, never to one side. Here every clamp is
+replaced by its mean over those errors. That is smooth, and closer to libvmaf than libvmaf's own
+floating point.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +27,10 @@ _WINDOWS = tuple(window([tap / 65536 for tap in taps], "reflect") for taps in GA
 _HALVING = tuple(Taps(w.taps, "reflect", w.before, stride=2) for w in _WINDOWS)
 _NOISE = 2.0
 _EPS = 1e-10
-_TINY = 1e-16  #: gives roots of 0 a gradient
-#: Variance of the error of a mean whose columns are rounded to 1/256, times 4, by scale.
-_ROUNDING = tuple(4 / 256**2 / 12 * sum(tap**2 for tap in w.taps) for w in _WINDOWS)
-#: (s + √(s² + c·σ²))/2 is the mean of max(s + e, 0), e normal with variance σ², at s = 0 for c = 2/π.
-_MEAN_EXCESS = 2 / math.pi
+_LEAST_SPREAD = 1e-8  #: keeps what is divided by a deviation of 0, and its root's gradient, finite
+_STEP = 1 / 256
+#: Variance of a mean's error by scale: its columns are rounded to a step, then averaged along rows.
+_ERRORS = tuple(_STEP**2 / 12 * sum(tap**2 for tap in w.taps) for w in _WINDOWS)
 
 
 def fidelity(dis: Tensor, ref: Tensor) -> Tensor:
@@ -37,28 +42,46 @@ def fidelity(dis: Tensor, ref: Tensor) -> Tensor:
             half = [_HALVING[scale]]
             dis, ref = (filtered(z, half, half)[..., :height, :width] for z in (dis, ref))
         maps = torch.cat([ref, dis, ref * ref, dis * dis, ref * dis], dim=1)
-        scores.append(_ratio(filtered(maps, [smooth], [smooth]), _ROUNDING[scale]))
+        scores.append(_ratio(filtered(maps, [smooth], [smooth]), _ERRORS[scale]))
     return torch.stack(scores, dim=-1)
 
 
-def _ratio(means: Tensor, rounding: float) -> Tensor:
-    """Information that SR keeps over what HR has, (N,), of means of x, y, x², y² and xy (N, 5, H, W)."""
+def _ratio(means: Tensor, error: float) -> Tensor:
+    """Information that SR keeps over what HR has, (N,), of means of x, y, x², y² and xy (N, 5, H, W).
+
+    `error` is the variance of the error of libvmaf's means.
+    """
     x, y, xx, yy, xy = means.unbind(1)
     ref, dis, both = xx - x * x, (yy - y * y).clamp_min(0), (xy - x * y).clamp_min(0)
-    # Rounding decides, too, on which side of the noise a faint texture falls.
-    spread = (rounding * (x + 128).square() + _TINY).sqrt()
-    textured = torch.special.ndtr((ref - _NOISE) / spread)
-    # A floor under the flat pixels, which are left out, keeps their unused gradient finite.
+    bright = x + 128
+    textured = torch.special.ndtr((ref - _NOISE) / _deviation(4 * error * bright.square()))
+    # A floor under the flat pixels, which hardly count, keeps their gradient finite.
     ref = ref.clamp_min(_NOISE)
     gain = both / (ref + _EPS)
-    # σ² of the error that libvmaf's rounded means leave in the noise that SR adds, which is never
-    # below 0 there, so that on average it is more than 0 where it should be none.
-    error = rounding * ((y - gain * x) + 128 * (1 - gain)).square() * (1 + gain.square())
-    added = dis - gain * both
-    added = (added + torch.sqrt(added.square() + _MEAN_EXCESS * error + _TINY)) / 2
+    # First order in the errors of both means: how far they move the gain, and what SR adds.
+    apart = (y - x) + bright * (1 - gain)
+    moves = bright.square() + (apart - gain * bright).square()
+    # Equal means have equal errors, which do not move the gain.
+    unlike = (y - x).detach().square()
+    moves = moves * (unlike / (unlike + _STEP**2)) * (error / ref.square())
+    credited = 1 - _mean_above_zero(1 - gain, _deviation(moves))
+    spread = _deviation(4 * error * apart.square() * (1 + gain.square()))
+    added = _mean_above_zero(dis - gain * both, spread)
     # Where the reference is flat, what counts is how flat SR is: σ² against 255² / 4.
     flat = 1 - dis * (4 / 255**2)
-    kept = torch.log2(1 + gain.clamp_max(1).square() * ref / (added + _NOISE))
+    kept = torch.log2(1 + credited.square() * ref / (added + _NOISE))
     had = torch.log2(1 + ref / _NOISE)
     num = torch.lerp(flat, kept, textured).sum((-2, -1))
     return num / torch.lerp(torch.ones_like(had), had, textured).sum((-2, -1))
+
+
+def _deviation(variance: Tensor) -> Tensor:
+    return torch.sqrt(variance + _LEAST_SPREAD**2)
+
+
+def _mean_above_zero(mean: Tensor, deviation: Tensor) -> Tensor:
+    """The mean of max(z, 0), z normal with this mean and deviation."""
+    z = mean / deviation
+    density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
+    above: Tensor = mean * torch.special.ndtr(z) + deviation * density
+    return above
