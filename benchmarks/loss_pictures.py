@@ -67,6 +67,7 @@ VIEWS: dict[str, tuple[View, ...]] = {
         View("without antialiasing", {"antialias": False}),
     ),
     "tv": (View("isotropic", {}), View("squared", {"form": "squared"})),
+    "vmaf_neg": (View("VMAF-NEG, BT.601 luma", {}),),
     "landmark_prior": (View("landmarks68, σ = 1", {}),),
     "edge": (View("l1", {}), View("l2", {"criterion": "l2"})),
     "gradient_variance": (View("patch 8", {}), View("patch 16, l1", {"patch": 16, "criterion": "l1"})),

@@ -83,4 +83,3 @@ class Pair:
     ours: Value
     theirs: Value
     inputs: tuple[Tensor, ...]  #: what gradients are taken of
-    their_inputs: tuple[Tensor, ...] = ()  #: the same of theirs, where it is another copy

@@ -6,9 +6,9 @@
 turns in short bursts in one process; milliseconds are medians (of processor time on a CPU), ratios are
 medians over neighbouring bursts, above 1 where ours is faster. Values and gradients are compared in the
 same run. Ours runs within `losses.trusted()`, as in training, where nobody looks at the values of
-images; peers run as they are, and piq does look. Networks have real widths, random weights, and ours
-the memory order a worker gives them. Peers are installed once, without their dependencies, into a
-cached folder that is not this environment.
+images; peers run as they are, and piq does look. Networks have real widths and random weights; our
+frozen ones have the memory order a worker gives them. Peers are installed once, without their
+dependencies, into a cached folder that is not this environment.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def against_peers(scene: Scene, given: argparse.Namespace) -> tuple[list[str], l
                 if given.only and not pair.loss.startswith(tuple(given.only)):
                     continue
                 ours = Way(pair.ours, pair.inputs)
-                theirs = Way(pair.theirs, pair.their_inputs or pair.inputs)
+                theirs = Way(pair.theirs, pair.inputs)
                 found = compare(ours, theirs, given.seconds)
                 print(row(pair.loss, peer, found), flush=True)
                 name = f"{pair.loss} ({peer} {found.ratio:.2f})"

@@ -1,8 +1,7 @@
-"""Both sides of the adversarial game: ours and BasicSR's, with the same discriminator."""
+"""Both sides of the adversarial game: ours and BasicSR's, with the very same discriminator."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 import losses
 from benchmarks import peers
 from benchmarks.loss_scene import Pair, Scene
-from workers.suppliers import placed
 
 
 def basicsr(scene: Scene) -> Iterator[Pair]:
@@ -28,34 +26,31 @@ def basicsr(scene: Scene) -> Iterator[Pair]:
     torch.manual_seed(0)
     game: Any = losses.build("adversarial", **shape)
     judge = game.build_discriminator().to(sr.device)
-    twin = placed(copy.deepcopy(judge), sr.device)
     for kind in ("vanilla", "lsgan", "hinge", "wgan", "relativistic"):
         loss: Any = losses.build("adversarial", kind=kind, **shape)
         theirs = gan.GANLoss("vanilla" if kind == "relativistic" else kind)
         generator = partial(generator_side, theirs, judge, sr, hr, relative=kind == "relativistic")
         yield Pair(
             f"adversarial {kind}",
-            partial(loss, sr, hr, discriminator=twin),
+            partial(loss, sr, hr, discriminator=judge),
             generator,
             (sr,),
         )
-    own, their_own = tuple(twin.parameters()), tuple(judge.parameters())
+    own = tuple(judge.parameters())
     loss = losses.build("adversarial", kind="relativistic", **shape)
     criterion = gan.GANLoss("vanilla")
     yield Pair(
         "adversarial relativistic, D",
-        partial(loss.discriminator_loss, sr, hr, twin),
+        partial(loss.discriminator_loss, sr, hr, judge),
         partial(discriminator_side, criterion, judge, sr, hr),
         own,
-        their_own,
     )
     loss = losses.build("adversarial", kind="vanilla", r1=2.0, **shape)
     yield Pair(
         "adversarial vanilla, D, r1",
-        partial(loss.discriminator_loss, sr, hr, twin),
+        partial(loss.discriminator_loss, sr, hr, judge),
         lambda: _vanilla_side(criterion, judge, sr, hr) + _r1(gan, judge, hr),
         own,
-        their_own,
     )
     loss = losses.build(
         "adversarial", kind="wgan", gradient_penalty=10.0, penalty_norm="pixel", **shape
@@ -70,10 +65,9 @@ def basicsr(scene: Scene) -> Iterator[Pair]:
 
     yield Pair(
         "adversarial wgan, D, penalty",
-        partial(loss.discriminator_loss, sr, hr, twin, step=1),
+        partial(loss.discriminator_loss, sr, hr, judge, step=1),
         penalised,
         own,
-        their_own,
     )
 
 

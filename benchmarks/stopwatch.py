@@ -13,7 +13,7 @@ from torch import Tensor
 
 #: A burst of calls is timed as one: long enough for the clock, short against the noise of neighbours.
 _BURST = 0.01
-_LEAST_ROUNDS = 3
+_LEAST_ROUNDS = 5
 
 
 #: Computes a value and gradients.

@@ -11,7 +11,7 @@ import pkgutil
 
 from losses._features import Features, FeatureSource
 from losses._functional import UnsuitableInput, trusted
-from losses._registry import RESERVED, SPECS, build, needs_of
+from losses._registry import SPECS, build, needs_of
 from losses._spec import (
     NEEDS,
     TRAINED,
@@ -27,7 +27,6 @@ from losses.recipes import RECIPES
 __all__ = [
     "NEEDS",
     "RECIPES",
-    "RESERVED",
     "SPECS",
     "TRAINED",
     "FeatureSource",

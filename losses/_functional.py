@@ -101,11 +101,18 @@ def as_constant(network: nn.Module, *inputs: Tensor) -> Tensor:
         network.train(was_training)
 
 
-def reduce(errors: Tensor, reduction: Reduction, weight: Tensor | None = None) -> Tensor:
+def reduce(
+    errors: Tensor,
+    reduction: Reduction,
+    weight: Tensor | None = None,
+    *,
+    sample_wise: bool = False,
+) -> Tensor:
     """Return the scalar mean or sum of (N, C, H, W) errors.
 
     With a weight map (N, 1, H, W) or (N, C, H, W), at least 0: Σ w·e, divided for the mean by Σ w over
-    all channels, not by the number of pixels (BasicSR); a map of zeros gives 0.
+    all channels, not by the number of pixels (BasicSR); a map of zeros gives 0. sample_wise: each
+    sample is divided by its own Σ w, and the mean taken of the samples (mmagic).
     """
     if weight is None:
         return errors.mean() if reduction == "mean" else errors.sum()
@@ -115,11 +122,12 @@ def reduce(errors: Tensor, reduction: Reduction, weight: Tensor | None = None) -
             f"The weight map is {tuple(weight.shape)}, but must be {(n, 1, height, width)} or "
             f"{(n, c, height, width)}."
         )
-    total = (errors * weight).sum()
     if reduction == "sum":
-        return total
-    whole = weight.sum() * (errors.numel() // weight.numel())
-    return total / whole.clamp_min(torch.finfo(errors.dtype).tiny)
+        return (errors * weight).sum()
+    over = (1, 2, 3) if sample_wise else (0, 1, 2, 3)
+    whole = weight.sum(dim=over) * (c // weight.shape[1])
+    total = (errors * weight).sum(dim=over)
+    return (total / whole.clamp_min(torch.finfo(errors.dtype).tiny)).mean()
 
 
 def distance(a: Tensor, b: Tensor, criterion: Criterion) -> Tensor:

@@ -13,7 +13,9 @@ from torch import Tensor
 from losses._functional import UnsuitableInput, full_precision
 from losses._spec import InvalidParameter
 
-Kind = Literal["vanilla", "lsgan", "hinge", "wgan", "relativistic", "relativistic_lsgan"]
+Kind = Literal[
+    "vanilla", "lsgan", "huber", "l1", "hinge", "wgan", "relativistic", "relativistic_lsgan"
+]
 Halve = Literal["usual", "none", "generator", "discriminator", "both"]
 Average = Literal["global", "position"]
 Targets = Literal["paper", "basicsr"]
@@ -109,7 +111,12 @@ class Game:
     def _score(self, logits: Tensor, label: float) -> Tensor:
         if self.kind in ("lsgan", "relativistic_lsgan"):
             return (logits - label).square().mean()
-        return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+        if self.kind == "l1":
+            return (logits - label).abs().mean()
+        wanted = torch.full_like(logits, label)
+        if self.kind == "huber":
+            return F.huber_loss(logits, wanted)
+        return F.binary_cross_entropy_with_logits(logits, wanted)
 
 
 def generator_loss(

@@ -31,10 +31,6 @@ from losses._spec import (
 
 SPECS: dict[str, LossSpec] = {}
 
-#: Names kept free for losses that are announced; asking for one says so.
-RESERVED: dict[str, str] = {
-    "vmaf_neg": "the differentiable VMAF-NEG comes with the scoring of VMAF from its parts",
-}
 
 Loss = TypeVar("Loss", bound=type[nn.Module])
 
@@ -85,8 +81,6 @@ def build(name: str, **parameters: Any) -> nn.Module:
 
     Raises `UnknownLoss` or `InvalidParameter`, each a sentence with the known names or the range.
     """
-    if name in RESERVED and name not in SPECS:
-        raise UnknownLoss(f"There is no loss {name!r} yet: {RESERVED[name]}.")
     if name not in SPECS:
         raise UnknownLoss(f"No loss {name!r}; known are {', '.join(SPECS)}.{nearest(name, SPECS)}")
     spec = SPECS[name]

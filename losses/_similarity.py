@@ -11,7 +11,7 @@ from losses._functional import luma
 from losses._spec import InvalidParameter
 from losses._windows import Taps, filtered, gaussian, window
 
-WindowPadding = Literal["valid", "reflect", "zero"]
+WindowPadding = Literal["valid", "reflect", "zero", "valid_or_zero"]
 Channels = Literal["rgb", "luma"]
 
 
@@ -21,12 +21,22 @@ def similarity_window(
     """Return the Gaussian window of `loss`, or raise `InvalidParameter` for an even size."""
     if size % 2 == 0:
         raise InvalidParameter(f"{loss}.window is {size}, but must be odd to have a centre.")
-    return window(gaussian(size, sigma, single=single), padding)
+    # What is smaller than the window gets its border in `fitted`.
+    return window(
+        gaussian(size, sigma, single=single), "valid" if padding == "valid_or_zero" else padding
+    )
+
+
+def fitted(taps: Taps, images: Tensor, padding: WindowPadding) -> Taps:
+    """Return the window as it is; for images smaller than it, a centred one over a black border."""
+    if padding != "valid_or_zero" or min(images.shape[-2:]) >= len(taps.taps):
+        return taps
+    return window(taps.taps, "zero")
 
 
 def least_side(size: int, padding: WindowPadding) -> int:
     """Return the least image side a window can slide over."""
-    return {"valid": size, "reflect": size // 2 + 1, "zero": 1}[padding]
+    return {"valid": size, "reflect": size // 2 + 1, "zero": 1, "valid_or_zero": 1}[padding]
 
 
 def in_channels(images: Tensor, channels: Channels) -> Tensor:
@@ -53,6 +63,10 @@ class Moments(NamedTuple):
     def similarity(self) -> Tensor:
         """Return SSIM, l·cs."""
         return (self.mean_product * self.covariance) / (self.mean_energy * self.variance)
+
+    def clipped(self) -> Moments:
+        """Return them with cs raised to 0 in every window where it is negative."""
+        return self._replace(covariance=self.covariance.clamp_min(0))
 
 
 def moments(sr: Tensor, hr: Tensor, taps: Taps, c1: float, c2: float) -> Moments:

@@ -68,6 +68,7 @@ class Adversarial(nn.Module):
     vanilla: -log s(D(SR)); -log s(D(HR)) - log(1 - s(D(SR))) (Goodfellow 2014, not saturating;
     BasicSR's wgan_softplus and KAIR's softplusgan are the same function).
     lsgan: (D(SR) - 1)²; (D(HR) - 1)² + D(SR)² (Mao 2017, whose 1/2 is halve both; BasicSR, KAIR).
+    huber: lsgan's halves within 1 of the label, |·| - 1/2 beyond (neosr); l1: |·| (mmagic).
     hinge: -D(SR); max(0, 1 - D(HR)) + max(0, 1 + D(SR)) (Lim, Ye 2017).
     wgan: -D(SR); D(SR) - D(HR) (Arjovsky 2017); only with gradient_penalty 10 or a bounded slope.
     relativistic: vanilla on D(HR) - mean D(SR) and D(SR) - mean D(HR), for the generator with the
@@ -254,7 +255,8 @@ class Adversarial(nn.Module):
     def _both(
         self, discriminator: nn.Module, real: Tensor, fake: Tensor, labels: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        if self.norm == "batch":
+        # R1's slope would be taken of the SR half, too, to find zeros.
+        if self.norm == "batch" or self.r1 > 0:
             return _logits(discriminator, real, labels), _logits(discriminator, fake, labels)
         twice = None if labels is None else labels.repeat(2)
         together = _logits(discriminator, torch.cat([real, fake]), twice)

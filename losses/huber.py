@@ -21,7 +21,7 @@ class Huber(nn.Module):
     δ²(√(1 + (d/δ)²) - 1), the same limits without a joint. Errors of images in [0, 1] are below 1:
     torch's and neosr's δ = 1 makes huber exactly half of l2, which is why the default here is not 1.
 
-    Images (N, C, H, W); 0 for equal images; `reduction` and `weight` map as in `l1`. Huber, "Robust
+    Images (N, C, H, W); 0 for equal images; `reduction`, `weight` map and `sample_wise` as in `l1`. Huber, "Robust
     estimation of a location parameter", 1964; Charbonnier et al., "Deterministic edge-preserving
     regularization in computed imaging", 1997 (pseudo).
     """
@@ -33,16 +33,21 @@ class Huber(nn.Module):
             Literal["huber", "smooth_l1", "pseudo"], "how the two regimes are scaled and joined"
         ] = "huber",
         reduction: Annotated[Reduction, "mean over all numbers, or their sum"] = "mean",
+        sample_wise: Annotated[
+            bool, "divide a weighted mean by each sample's own weights (mmagic)"
+        ] = False,
     ) -> None:
         super().__init__()
         self.delta = delta
         self.form = form
         self.reduction: Reduction = reduction
+        self.sample_wise = sample_wise
 
     def forward(self, sr: Tensor, hr: Tensor, *, weight: Tensor | None = None) -> Tensor:
         sr, hr = image_pair(sr, hr)
         if weight is not None:
-            return reduce(self._errors(sr, hr, "none"), self.reduction, weight)
+            errors = self._errors(sr, hr, "none")
+            return reduce(errors, self.reduction, weight, sample_wise=self.sample_wise)
         return self._errors(sr, hr, self.reduction)
 
     def _errors(self, sr: Tensor, hr: Tensor, how: Literal["none", "mean", "sum"]) -> Tensor:

@@ -13,6 +13,7 @@ from losses._registry import register
 from losses._spec import Range
 
 Kernel = Literal["bicubic", "area"]
+LrCriterion = Literal[Criterion, "charbonnier"]
 
 
 @register(
@@ -28,14 +29,17 @@ class LRConsistency(nn.Module):
 
     distance(shrink(SR), LR), criterion l1: mean |·|; l2: mean square; survey: Euclidean norm of each
     sample / hwc; frobenius: norm of the batch (Wang, Chen, Hoi, "Deep learning for image
-    super-resolution: a survey", 2020, cycle consistency, with a filter in the place of the network).
+    super-resolution: a survey", 2020, cycle consistency, with a filter in the place of the network);
+    charbonnier: mean √(·² + eps²), least eps, not 0 (traiNNer-redux; its eps 1e-12 is ours 1e-6).
 
     target lr: the given LR (MOBOSR, with antialias false); hr: HR shrunk by the same filter
     (traiNNer-redux's BicubicLoss, and its AverageLoss with kernel area), which asks nothing of how LR
     was made. kernel bicubic: cubic convolution with a = -0.5 if antialiased, its width times the scale
-    (Pillow; MATLAB's imresize but for the edges), and a = -0.75 if not, where 4×4 pixels around each
-    LR pixel's centre are read and all others ignored; area: mean of every block. Only right for
-    data whose LR was made so: with blur, noise or JPEG in LR use `cycle` or target hr.
+    (Pillow; MATLAB's imresize but for the edges), and a = -0.75 if not, which reads the 4×4 pixels
+    around each LR pixel's centre: at ×2 and ×4 all of HR, but at ×4 four of 16 with weight 0.35, the
+    other 12 with -0.06 or 0.01; at ×3 one of 9; beyond ×4 most are ignored. area: mean of every
+    block. Only right for data whose LR was made so: with blur, noise or JPEG in LR use `cycle` or
+    target hr.
 
     Images (N, 3, H, W) in [0, 1], LR (N, 3, H/scale, W/scale). Target hr is 0 at SR = HR; target lr is
     not, unless LR was made by this filter without rounding. Many SR share one LR.
@@ -45,14 +49,16 @@ class LRConsistency(nn.Module):
         self,
         scale: Annotated[int, Range(0, 16), "HR's side over LR's; 0: from LR's size"] = 0,
         target: Annotated[Literal["lr", "hr"], "what shrunk SR is compared with"] = "lr",
-        criterion: Annotated[Criterion, "distance of the shrunk images"] = "l1",
+        criterion: Annotated[LrCriterion, "distance of the shrunk images"] = "l1",
         antialias: Annotated[bool, "widen the bicubic filter by the scale"] = True,
         kernel: Annotated[Kernel, "filter that shrinks"] = "bicubic",
+        eps: Annotated[float, Range(1e-12, 1), "of charbonnier, squared under the root"] = 1e-6,
     ) -> None:
         super().__init__()
         self.scale = scale
         self.target = target
-        self.criterion: Criterion = criterion
+        self.criterion: LrCriterion = criterion
+        self.eps = eps
         self.antialias = antialias
         self.kernel: Kernel = kernel
         self.needs = ("lr",) if target == "lr" or scale == 0 else ()
@@ -61,10 +67,14 @@ class LRConsistency(nn.Module):
         sr, hr = image_pair(sr, hr)
         size = self._size(sr, lr)
         if self.target == "lr" and lr is not None:
-            return distance(self._shrunk(sr, size), full_precision(lr), self.criterion)
+            return self._distance(self._shrunk(sr, size) - full_precision(lr))
         # Every criterion looks at the difference only, and shrinking is linear: one pass is enough.
-        shrunk = self._shrunk(sr - hr, size)
-        return distance(shrunk, torch.zeros_like(shrunk), self.criterion)
+        return self._distance(self._shrunk(sr - hr, size))
+
+    def _distance(self, difference: Tensor) -> Tensor:
+        if self.criterion == "charbonnier":
+            return torch.sqrt(difference.square() + self.eps**2).mean()
+        return distance(difference, torch.zeros_like(difference), self.criterion)
 
     def _shrunk(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         if self.kernel == "area":

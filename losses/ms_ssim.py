@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Annotated, Literal
 
 import torch
@@ -13,6 +14,7 @@ from losses._registry import register
 from losses._similarity import (
     Channels,
     WindowPadding,
+    fitted,
     in_channels,
     least_side,
     moments,
@@ -24,6 +26,9 @@ from losses._windows import require_side
 #: What people weigh each scale, finest first (Wang et al. 2003).
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
+#: The dimensions of (N, C, H, W) that each averaging takes the mean of.
+_OVER = {"channel": (2, 3), "image": (1, 2, 3), "batch": (0, 1, 2, 3)}
+
 
 @register("ms_ssim", family="structure", side="distortion", share=(0.0, 0.8), cost="medium")
 class MsSsim(nn.Module):
@@ -33,9 +38,13 @@ class MsSsim(nn.Module):
     .2363, .1333; each scale halves the images by 2×2 means. convention pytorch_msssim: odd sides are
     halved over a border of zeros (mssim.pytorch too), and the window is rounded to float32; piq: when
     a side is odd, the first row and column are repeated, and the weights, whose sum is 1.0001, are
-    made to sum to 1. averaging channel: a product for each image and channel, then their mean; batch:
-    every scale's mean over all first, which couples the batch (with padding zero: mssim.pytorch, the
-    core of neosr's mssim).
+    made to sum to 1. averaging channel: a product for each image and channel, then their mean; image:
+    a product for each image; batch: every scale's mean over all first, which couples the batch (with
+    padding zero: mssim.pytorch, the core of neosr's mssim).
+
+    clip window raises cs to 0 in every window, not a scale's mean. luminance false leaves l out.
+    combination sum: Σ w_j · mean_j with Σ w = 1. traiNNer-redux's mssimloss is channels luma,
+    averaging image, clip window, luminance false, padding valid_or_zero.
 
     Fewer `scales` than 5 take the first weights, made to sum to 1: not in the paper, but made for
     patches. Images (N, C, H, W) in [0, 1]; sides of at least (window - 1)·2^(scales - 1) + 1 px, 161 by
@@ -55,10 +64,15 @@ class MsSsim(nn.Module):
         padding: Annotated[WindowPadding, "what windows at the border see"] = "valid",
         channels: Annotated[Channels, "similarity of each channel, or of BT.601 luma"] = "rgb",
         averaging: Annotated[
-            Literal["channel", "batch"], "what scales are averaged over before the product"
+            Literal["channel", "image", "batch"], "what has a product of its own"
         ] = "channel",
         k1: Annotated[float, Range(1e-6, 1.0), "K1: √C1, steadies dark regions"] = 0.01,
         k2: Annotated[float, Range(1e-6, 1.0), "K2: √C2, steadies flat regions"] = 0.03,
+        clip: Annotated[Literal["mean", "window"], "what is raised to 0 if negative"] = "mean",
+        luminance: Annotated[bool, "whether the coarsest scale compares brightness"] = True,
+        combination: Annotated[
+            Literal["product", "sum"], "how scales are put together"
+        ] = "product",
     ) -> None:
         super().__init__()
         self.taps = similarity_window(
@@ -67,11 +81,13 @@ class MsSsim(nn.Module):
         self.least = (least_side(window, padding) - 1) * 2 ** (scales - 1) + 1
         self.convention = convention
         self.channels: Channels = channels
-        self.averaging = averaging
+        self.padding: WindowPadding = padding
+        self.over = _OVER[averaging]
         self.constants = (k1**2, k2**2)
+        self.clip, self.luminance, self.combination = clip, luminance, combination
         chosen = WEIGHTS[:scales]
         # The five published ones sum to 1.0001: piq makes that 1, pytorch-msssim lets it be.
-        published = scales == 5 and convention == "pytorch_msssim"
+        published = scales == 5 and convention == "pytorch_msssim" and combination == "product"
         self.weights = chosen if published else tuple(w / sum(chosen) for w in chosen)
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
@@ -80,16 +96,25 @@ class MsSsim(nn.Module):
             sr, self.least, "lower ms_ssim.scales or ms_ssim.window, or train on larger patches"
         )
         sr, hr = in_channels(sr, self.channels), in_channels(hr, self.channels)
-        last = len(self.weights) - 1
-        product: Tensor | float = 1.0
-        for scale, weight in enumerate(self.weights):
-            found = moments(sr, hr, self.taps, *self.constants)
-            of_scale = found.similarity() if scale == last else found.structure()
-            over = (2, 3) if self.averaging == "channel" else (0, 1, 2, 3)
-            product = product * _power(of_scale.mean(dim=over), weight)
-            if scale < last:
-                sr, hr = self._halved(sr), self._halved(hr)
-        return 1 - torch.as_tensor(product).mean()
+        means = [self._compared(sr, hr, last=len(self.weights) == 1)]
+        for left in range(len(self.weights) - 2, -1, -1):
+            sr, hr = self._halved(sr), self._halved(hr)
+            means.append(self._compared(sr, hr, last=left == 0))
+        return 1 - self._combined(means).mean()
+
+    def _compared(self, sr: Tensor, hr: Tensor, *, last: bool) -> Tensor:
+        """Return the mean similarity of one scale, of each image and channel or of more."""
+        found = moments(sr, hr, fitted(self.taps, sr, self.padding), *self.constants)
+        if self.clip == "window":
+            found = found.clipped()
+        similarity = found.similarity() if last and self.luminance else found.structure()
+        return similarity.mean(dim=self.over)
+
+    def _combined(self, means: list[Tensor]) -> Tensor:
+        pairs = list(zip(means, self.weights, strict=True))
+        if self.combination == "sum":
+            return torch.stack([weight * mean for mean, weight in pairs]).sum(dim=0)
+        return reduce(torch.mul, (_power(mean, weight) for mean, weight in pairs))
 
     def _halved(self, images: Tensor) -> Tensor:
         odd = [side % 2 for side in images.shape[-2:]]

@@ -35,8 +35,9 @@ class Wavelet(nn.Module):
     halved at each level (PyWavelets' dwt2 with mode periodization, odd sides repeated once).
     lowpass orthonormal: taps sum to √2, so that LL is 2 × the mean; unit_sum: to 1, high pass as it is.
 
-    channels luma and rgb are in [0, 1]; y_studio is Y in 16..235, 219 times larger. WGSR and neosr's
-    wavelet_guided: family sym19, stationary, unit_sum, y_studio, l1. Images (N, C, H, W) in [0, 1], C = 3
+    channels luma and rgb are in [0, 1]; y_studio is Y in 16..235, 219 times larger. WGSR: family sym7
+    or sym19, unit_sum, y_studio, l1. neosr's wavelet_guided is no loss: it makes bands for the
+    discriminator, without gradient. Images (N, C, H, W) in [0, 1], C = 3
     but for rgb, of any size; 0 for equal images. Korkmaz, Tekalp, Dogan, "Training generative image
     super-resolution models by wavelet-domain losses", CVPR 2024; Daubechies 1992.
     """

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli import demo, lint, serve, study, token, up, weights, words, worker
+from service.cli import demo, lint, score, serve, study, token, up, weights, words, worker
 
 app = typer.Typer(
     name="srtune",
@@ -22,6 +22,7 @@ app.command("up", rich_help_panel="Start here")(up.up)
 app.command("serve", rich_help_panel="Processes")(serve.serve)
 app.command("worker", rich_help_panel="Processes")(worker.worker)
 app.add_typer(study.app, name="study", rich_help_panel="Studies")
+app.command("score", rich_help_panel="Start here")(score.score)
 app.command("lint", rich_help_panel="Studies")(lint.lint)
 app.command("losses", rich_help_panel="Studies")(words.losses)
 app.command("models", rich_help_panel="Studies")(words.models)

@@ -44,7 +44,7 @@ def score(
         str | None,
         typer.Option(
             "--metrics",
-            help="Names with commas, see `srtune metrics`.  [default: VMAF and its parts, psnr_y, ssim_y]",
+            help="Names with commas, see `srtune metrics`. Default: VMAF, its parts, psnr_y, ssim_y.",
         ),
     ] = None,
     json_file: Annotated[
@@ -83,7 +83,8 @@ def score(
     matrix: Annotated[
         Matrix | None,
         typer.Option(
-            "--matrix", help="Between RGB and luma.  [default: as declared, bt601 for images]"
+            "--matrix",
+            help="Between RGB and luma. Default: as the file declares, bt601 for images.",
         ),
     ] = None,
     sequence: Annotated[

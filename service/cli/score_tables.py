@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _ALL = 24  #: frames, up to which the table has every one
 _WORST = 10
+_WIDE = 10.0  #: scores, from which two decimals are enough
 _ARROWS = {"maximize": " ↑", "minimize": " ↓", "": ""}
 _JUDGES = ("vmaf_neg", "vmaf", "psnr_y", "ssim_y")
 
@@ -27,25 +28,29 @@ def shown(report: Report) -> RenderableType:
     )
 
 
-def _frames(report: Report) -> Table:
+def _frames(report: Report) -> RenderableType:
     names = list(report.pooled)
-    lines, title = report.frames, None
+    decimals = _decimals(report)
+    lines, above = report.frames, list[Text]()
     if len(lines) > _ALL:
         judge = next((name for name in _JUDGES if name in names), names[0])
         falling = report.definition["metrics"][judge]["direction"] == "minimize"
         lines = sorted(lines, key=lambda line: _score(line, judge), reverse=falling)[:_WORST]
-        title = f"The {_WORST} worst of {len(report.frames)} frames by {judge}"
-    table = plain_table("frame", *_heads(report), title=title, right=_heads(report))
+        # Not the table's title, which would be broken to the width of a narrow table.
+        above = [Text(f"the {_WORST} worst of {len(report.frames)} frames by {judge}")]
+    table = plain_table("frame", *_heads(report), right=_heads(report))
     for line in lines:
-        table.add_row(str(line["name"]), *(_number(_score(line, name)) for name in names))
-    return table
+        cells = (_number(_score(line, name), decimals[name]) for name in names)
+        table.add_row(str(line["name"]), *cells)
+    return Group(*above, table)
 
 
 def _pooled(report: Report) -> Table:
     heads = _heads(report)
+    decimals = _decimals(report)
     table = plain_table(f"{len(report.frames)} frames", *heads, right=heads)
     for kind in ("mean", "min", "max", "harmonic_mean"):
-        cells = (_number(scores[kind]) for scores in report.pooled.values())
+        cells = (_number(scores[kind], decimals[name]) for name, scores in report.pooled.items())
         table.add_row(kind.replace("_", " "), *cells, style="bold" if kind == "mean" else "")
     return table
 
@@ -86,7 +91,14 @@ def _score(line: Row, name: str) -> float:
     return float(line[name])
 
 
-def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
+def _decimals(report: Report) -> dict[str, int]:
+    """The same number of decimals all the way down a column."""
+    tops = {
+        name: max(abs(float(scores[side] or 0)) for side in ("min", "max"))
+        for name, scores in report.pooled.items()
+    }
+    return {name: 2 if top >= _WIDE else 4 for name, top in tops.items()}
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return "–" if value is None else f"{value:.{decimals}f}"

@@ -80,6 +80,8 @@ FLOORS = {
     "charbonnier-form=added": 1e-3**0.5,
     "charbonnier-form=shifted": 0.0,
     "charbonnier-reduction=sum": 1e-3 * 2 * 3 * 16 * 16,
+    "vmaf_neg": 0.02572,
+    "vmaf_neg-luma=bt709": 0.02572,
 }
 #: That of a loss whose criterion is Charbonnier's with the peers' eps, per term that is summed.
 CHARBONNIER = 1e-6

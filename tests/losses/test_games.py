@@ -36,6 +36,8 @@ PEERS: dict[str, dict[str, Any]] = {
     "basicsr_softplus": {"kind": "vanilla"},
     "basicsr_vanilla_smooth": {"kind": "vanilla", **BOTH_LABELS},
     "basicsr_lsgan_smooth": {"kind": "lsgan", **BOTH_LABELS},
+    "neosr_huber": {"kind": "huber"},
+    "mmagic_l1": {"kind": "l1"},
     "basicsr_ralsgan": {"kind": "relativistic_lsgan", "targets": "basicsr"},
     "kair_ragan": {"kind": "relativistic", "average": "position"},
     "opensr_ragan_smooth": {

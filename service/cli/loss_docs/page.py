@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from losses import RESERVED, SPECS, LossSpec
+from losses import SPECS, LossSpec
 from service.cli.loss_docs.sources import Note, measured, notes, peers, text
 from service.cli.loss_docs.tables import (
     convention_table,
@@ -21,7 +21,7 @@ from service.cli.loss_docs.tables import (
 #: The order of the sections; a family that is not here comes last.
 _FAMILIES = (
     "pixel", "structure", "edge", "frequency", "content", "perceptual", "texture", "adversarial",
-    "cycle", "tv", "prior", "artefact",
+    "cycle", "tv", "prior", "artefact", "quality",
 )  # fmt: skip
 
 _PICTURES = """\
@@ -78,10 +78,8 @@ def _index() -> str:
         )
         for spec in _ordered()
     ]
-    announced = "; ".join(f"`{name}`: {why}" for name, why in RESERVED.items() if name not in SPECS)
     head = ("loss", "family", "side", "needs", "what it is")
     after = ["", "In brackets: needed by some settings only."]
-    after += ["", f"Announced: {announced}."] if announced else []
     return "\n".join(["## Index", "", table(head, rows), *after])
 
 
