@@ -11,7 +11,7 @@ COPY service service
 COPY workers workers
 
 FROM common AS service
-RUN pip install --constraint constraints.txt '.[server,worker]'
+RUN pip install --constraint constraints.txt '.[server,worker,ffmpeg]'
 USER srtune
 ENV SRTUNE_DATA=/data SRTUNE_HOST=0.0.0.0
 VOLUME /data
@@ -21,7 +21,7 @@ HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=12 \
 CMD ["srtune", "serve"]
 
 FROM common AS worker
-RUN pip install --constraint constraints.txt '.[worker,demo]'
+RUN pip install --constraint constraints.txt '.[worker,ffmpeg,demo]'
 USER srtune
 ENV SRTUNE_CACHE=/data/cache
 VOLUME /data

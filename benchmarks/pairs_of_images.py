@@ -48,7 +48,7 @@ def piq(scene: Scene) -> Iterator[Pair]:
         )
     ssim = structure.SSIMLoss(downsample=False)
     yield Pair("ssim", scene.ours("ssim"), lambda: ssim(sr, hr), of)
-    weights = losses.build("ms_ssim", scales=scene.scales).weights
+    weights = losses.build("ms_ssim", scales=scene.scales).scale_weights
     ms_ssim = scales.MultiScaleSSIMLoss(scale_weights=torch.tensor(weights, device=device))
     same = scene.ours("ms_ssim", scales=scene.scales, convention="piq")
     yield Pair("ms_ssim", same, lambda: ms_ssim(sr, hr), of)

@@ -118,6 +118,6 @@ def plain_training(
                 log.writerow([step, *(float(part.detach()) for part in parts.values())])
             if step in rungs or step == training.steps:
                 names = evaluate.metric_names(definition, final=step == training.steps)
-                log.writerow([step, evaluate.score(averaged, held_out, names, scale=scale)])
+                log.writerow([step, evaluate.score(averaged, held_out, names, scale=scale).means])
                 torch.save(generator.state_dict(), folder / f"{step}.pt")
     return time.perf_counter() - began

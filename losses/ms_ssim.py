@@ -88,7 +88,7 @@ class MsSsim(nn.Module):
         chosen = WEIGHTS[:scales]
         # The five published ones sum to 1.0001: piq makes that 1, pytorch-msssim lets it be.
         published = scales == 5 and convention == "pytorch_msssim" and combination == "product"
-        self.weights = chosen if published else tuple(w / sum(chosen) for w in chosen)
+        self.scale_weights = chosen if published else tuple(w / sum(chosen) for w in chosen)
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
         sr, hr = image_pair(sr, hr)
@@ -96,8 +96,8 @@ class MsSsim(nn.Module):
             sr, self.least, "lower ms_ssim.scales or ms_ssim.window, or train on larger patches"
         )
         sr, hr = in_channels(sr, self.channels), in_channels(hr, self.channels)
-        means = [self._compared(sr, hr, last=len(self.weights) == 1)]
-        for left in range(len(self.weights) - 2, -1, -1):
+        means = [self._compared(sr, hr, last=len(self.scale_weights) == 1)]
+        for left in range(len(self.scale_weights) - 2, -1, -1):
             sr, hr = self._halved(sr), self._halved(hr)
             means.append(self._compared(sr, hr, last=left == 0))
         return 1 - self._combined(means).mean()
@@ -111,7 +111,7 @@ class MsSsim(nn.Module):
         return similarity.mean(dim=self.over)
 
     def _combined(self, means: list[Tensor]) -> Tensor:
-        pairs = list(zip(means, self.weights, strict=True))
+        pairs = list(zip(means, self.scale_weights, strict=True))
         if self.combination == "sum":
             return torch.stack([weight * mean for mean, weight in pairs]).sum(dim=0)
         return reduce(torch.mul, (_power(mean, weight) for mean, weight in pairs))

@@ -60,12 +60,15 @@ class Bench:
     def photos(self, data: Data) -> Photos:
         """Return the decoded photographs of `data`; raises DataError."""
         if self._photos is None or self._photos.data != data:
-            train, held_out = load(data.train), load(data.validation)
+            train, held_out = (
+                load(sources, clip_frames=data.clip_frames)
+                for sources in (data.train, data.validation)
+            )
             disjoint(train, held_out)
             self._photos = Photos(
                 data,
                 train,
-                class_labels(data.train, data.classes) if data.classes else None,
+                class_labels(train, data.classes) if data.classes else None,
                 validation(held_out, data.scale, device=self.device),
             )
         return self._photos

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -63,25 +66,54 @@ def super_resolve(
     return sr
 
 
+@dataclass(frozen=True)
+class Table:
+    """Scores of validation images, one row each, in their order."""
+
+    images: Sequence[Whole]
+    columns: Mapping[str, Sequence[float]]  #: by metric
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean of each metric over the images: what trials are ranked by."""
+        return {name: math.fsum(values) / len(values) for name, values in self.columns.items()}
+
+    def csv(self) -> bytes:
+        """Return rows of image, clip, motion and scores, and under them their pooled values.
+
+        `motion` is "true" for frames of a clip and "0" for stills, whose VMAF is no score of video.
+        """
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow(["image", "clip", "motion", *self.columns])
+        for index, image in enumerate(self.images):
+            scores = [f"{values[index]:.6f}" for values in self.columns.values()]
+            lines.writerow([image.name, image.clip, "true" if image.clip else "0", *scores])
+        for name, pool in (("mean", math.fsum), ("min", min), ("max", max)):
+            pooled = [pool(values) for values in self.columns.values()]
+            shown = [value / len(self.images) for value in pooled] if name == "mean" else pooled
+            lines.writerow([f"({name})", "", "", *(f"{value:.6f}" for value in shown)])
+        return text.getvalue().encode()
+
+
 def score(
     generator: nn.Module, images: Sequence[Whole], names: Sequence[str], *, scale: int
-) -> dict[str, float]:
-    """Return the mean over images of each metric of `names`; float32 whatever training used.
+) -> Table:
+    """Return each metric of `names` of each image; float32 whatever training used.
 
-    Raises Diverged for a score that is not finite: such a generator has no place in a ranking.
+    Frames of a clip that follow one another are scored with their motion. Raises Diverged for a mean
+    that is not finite: such a generator has no place in a ranking.
     """
     pairs = [(super_resolve(generator, image.lr, scale=scale), image.hr) for image in images]
     for image, (sr, _) in zip(images, pairs, strict=True):
         if not torch.isfinite(sr).all():
             raise Diverged(f"the generator makes NaN or infinite pixels of {image.name}")
-    means = {
-        name: math.fsum(values) / len(values)
-        for name, values in metrics.score(names, pairs, scale=scale).items()
-    }
-    for name, mean in means.items():
+    sources, clips = [image.lr for image in images], [image.clip for image in images]
+    table = Table(images, metrics.score(names, pairs, scale=scale, lrs=sources, clips=clips))
+    for name, mean in table.means.items():
         if not math.isfinite(mean):
             raise Diverged(f"{name} over {len(pairs)} validation images is {mean}")
-    return means
+    return table
 
 
 def metric_names(definition: StudyDefinition, *, final: bool) -> list[str]:

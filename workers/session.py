@@ -32,6 +32,7 @@ from workers.delivery import Courier, Parcel
 from workers.evaluate import metric_names, samples, score
 from workers.failures import cause_of, sentence
 from workers.heartbeat import Holding
+from workers.metrics import prepare
 from workers.start import save_start
 from workers.tracking.images import png, sr_key, tile, tile_key
 from workers.tracking.spool import Spool
@@ -116,6 +117,8 @@ class Session:
         self._send(upload, [path], ends=True)
 
     def _train(self) -> Iterator[None]:
+        # Weights and programs that scoring needs are missed now, not after hours of training.
+        prepare(metric_names(self.job.definition, final=True))
         self._course = course = open_course(self.job, self._bench, log=self._log)
         self._track()
         logger.info("training from step %d", course.state.step, extra=self._who())
@@ -142,9 +145,11 @@ class Session:
         scale, step = definition.data.scale, course.state.step
         images = self._bench.photos(definition.data).validation
         names = metric_names(definition, final=final)
-        found = score(course.state.scored, images, names, scale=scale)
+        table = score(course.state.scored, images, names, scale=scale)
+        found = table.means
         self._log({f"val/{name}": value for name, value in found.items()}, step)
         if self._spool is not None:
+            self._spool.file(f"scores/step-{step:07d}.csv", table.csv())
             shown = samples(course.state.scored, images[:SHOWN], scale=scale)
             for photo, sample in enumerate(shown):
                 self._spool.image(

@@ -25,13 +25,15 @@ class Data(_Part):
 
     train: list[str] = Field(
         min_length=1,
-        description="HR photos to train on: folders (searched recursively), files, or "
+        description="HR photos or clips to train on: folders (searched recursively), files, or "
         "`package:skimage/data/coffee.png` for what an installed Python package carries. "
         "Paths are those of the workers.",
         examples=[["/data/DIV2K_train_HR"]],
     )
     validation: list[str] = Field(
-        min_length=1, description="HR photos to score on, apart from `train`; same forms."
+        min_length=1,
+        description="HR photos or clips to score on, apart from `train`; same forms. Clips are "
+        "scored with their motion.",
     )
     classes: dict[Name, Annotated[list[str], Field(min_length=1)]] = Field(
         default_factory=dict,
@@ -51,6 +53,9 @@ class Data(_Part):
         description="Side of the HR training crop, pixels; a multiple of scale.",
     )
     batch: int = Field(default=16, ge=1, le=256, description="Crops per step.")
+    clip_frames: int = Field(
+        default=32, ge=1, le=100_000, description="Frames taken of each clip, from its start."
+    )
     augment: bool = Field(default=True, description="Random flips and quarter turns of the crops.")
 
     @model_validator(mode="after")

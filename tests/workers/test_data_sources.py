@@ -216,7 +216,10 @@ def test_validation_photo_that_is_trained_on_is_found_under_another_name(tmp_pat
 
 def test_same_bytes_of_another_shape_are_another_photo() -> None:
     pixels = torch.zeros(3, 4, 6, dtype=torch.uint8)
-    disjoint([Photo("wide", pixels)], [Photo("tall", pixels.reshape(3, 6, 4))])
+    disjoint(
+        [Photo("wide", pixels, Path("wide.png"))],
+        [Photo("tall", pixels.reshape(3, 6, 4), Path("tall.png"))],
+    )
 
 
 def _three(folder: Path) -> tuple[str, str, str]:
@@ -229,22 +232,25 @@ def _three(folder: Path) -> tuple[str, str, str]:
 def test_labels_are_places_of_the_photos_classes_in_the_order_of_loading(tmp_path: Path) -> None:
     both, faces, text = _three(tmp_path)
     assert [photo.name for photo in load([both])] == ["faces/a.png", "faces/b.png", "text/c.png"]
-    assert class_labels([both], {"text": [text], "face": [faces]}) == [1, 1, 0]
-    assert class_labels([text, both], {"text": [text], "face": [faces]}) == [0, 1, 1]
+    assert class_labels(load([both]), {"text": [text], "face": [faces]}) == [1, 1, 0]
+    assert class_labels(load([text, both]), {"text": [text], "face": [faces]}) == [0, 1, 1]
 
 
 def test_classes_may_hold_photos_that_are_not_trained_on(tmp_path: Path) -> None:
     both, faces, text = _three(tmp_path)
     held_out = str(tmp_path / "faces" / "b.png")
     train = [str(tmp_path / "faces" / "a.png"), text]
-    assert class_labels(train, {"face": [faces, held_out], "text": [both + "/text"]}) == [0, 1]
+    assert class_labels(load(train), {"face": [faces, held_out], "text": [both + "/text"]}) == [
+        0,
+        1,
+    ]
 
 
 def test_photo_in_no_class_in_two_and_class_without_photos_are_named(tmp_path: Path) -> None:
     both, faces, text = _three(tmp_path)
     with pytest.raises(DataError, match=r"faces/a\.png and 1 more of data\.train is in no class"):
-        class_labels([both], {"text": [text]})
+        class_labels(load([both]), {"text": [text]})
     with pytest.raises(DataError, match=r"text/c\.png is in two classes.*all and text"):
-        class_labels([both], {"all": [both], "text": [text]})
+        class_labels(load([both]), {"all": [both], "text": [text]})
     with pytest.raises(DataError, match=r"class text of data\.classes holds no photo"):
-        class_labels([faces], {"face": [faces], "text": [text]})
+        class_labels(load([faces]), {"face": [faces], "text": [text]})

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import losses
 from benchmarks.planted_bugs import planted_bugs
 from service.contract.lint import LintReport, Severity
 from service.contract.trial import TrialKind
@@ -47,6 +48,23 @@ def test_a_sound_study_has_no_errors_and_a_row_for_every_term(photos: Path) -> N
         assert row.share == pytest.approx(0.25)  # searched terms are shown pulling alike
         assert row.value
         assert row.parameter_gradient
+
+
+def test_every_loss_can_be_examined_and_none_of_ours_is_an_error(photos: Path) -> None:
+    # The face prior needs faces, MS-SSIM more than 32 px, at its usual five scales.
+    special: dict[str, dict[str, Any]] = {
+        "landmark_prior": {"faces": "whole"},
+        "ms_ssim": {"scales": 1},
+    }
+    terms = [
+        {"loss": name, "parameters": special.get(name, {}), "share": [0.0, 0.9]}
+        for name in losses.SPECS
+    ]
+    report = lint_study(tiny.define(photos, losses=terms[:16]), steps=1, pretrained=tiny.Narrow())
+    others = [{"loss": "l1"}, *terms[16:]]
+    more = lint_study(tiny.define(photos, losses=others), steps=1, pretrained=tiny.Narrow())
+    assert {row.term for row in report.rows} | {row.term for row in more.rows} == set(losses.SPECS)
+    assert report.errors + more.errors == []
 
 
 @pytest.mark.usefixtures("planted")

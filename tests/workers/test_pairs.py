@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from workers.data.sources import Photo
 def _photo(name: str, height: int, width: int, seed: int = 0) -> Photo:
     generator = torch.Generator().manual_seed(seed)
     size = (3, height, width)
-    return Photo(name, torch.randint(0, 256, size, generator=generator, dtype=torch.uint8))
+    pixels = torch.randint(0, 256, size, generator=generator, dtype=torch.uint8)
+    return Photo(name, pixels, Path(name))
 
 
 PHOTOS = [_photo("a", 50, 61, 1), _photo("b", 90, 47, 2)]
@@ -141,7 +143,9 @@ def test_validation_photo_below_one_step_is_named() -> None:
 
 
 def test_labels_are_the_classes_of_the_crops_photos() -> None:
-    dark, light = (Photo(str(v), torch.full((3, 40, 40), v, dtype=torch.uint8)) for v in (0, 255))
+    dark, light = (
+        Photo(str(v), torch.full((3, 40, 40), v, dtype=torch.uint8), Path(str(v))) for v in (0, 255)
+    )
     batch = Pairs([dark, light], scale=2, patch=24, batch=32, labels=[1, 0]).batch(0)
     assert batch.labels is not None
     assert batch.labels.tolist() == [1 - int(crop.mean()) for crop in batch.hr]
@@ -169,6 +173,8 @@ def test_faces_are_looked_for_where_the_hr_crops_were_cut() -> None:
 def _even() -> list[Photo]:
     """The photographs cut to multiples of the scale, as `Pairs` keeps them."""
     return [
-        Photo(p.name, p.pixels[:, : p.pixels.shape[1] // 2 * 2, : p.pixels.shape[2] // 2 * 2])
+        Photo(
+            p.name, p.pixels[:, : p.pixels.shape[1] // 2 * 2, : p.pixels.shape[2] // 2 * 2], p.path
+        )
         for p in PHOTOS
     ]

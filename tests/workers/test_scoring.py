@@ -19,10 +19,10 @@ from PIL import Image
 
 from workers import metrics
 from workers.data.decode import DataError
+from workers.data.media import pictures
 from workers.metrics import ImageUnusable
 from workers.scoring import MediaUnusable, Report, Request, score
 from workers.scoring import run as piecewise
-from workers.scoring.media import pictures
 from workers.scoring.pairing import pairs
 from workers.scoring.table import pooled
 from workers.weights import WeightsUnavailable
@@ -175,6 +175,28 @@ def test_big_buck_bunny_halved_and_doubled_is_scored_as_a_whole_clip(
     assert 30 < float(report.pooled["vmaf_neg"]["mean"] or 0) < 95
 
 
+@pytest.mark.parametrize("name", ["carphone", "bigbuckbunny"])
+def test_both_engines_agree_on_real_clips(
+    clip: Callable[[str], Path], tmp_path: Path, name: str
+) -> None:
+    def first(source: str) -> list[NDArray[Any]]:
+        frames = zip(pictures(clip(source)), range(4), strict=False)
+        return [frame.planes[0][:292, :456] for frame, _ in frames]
+
+    if name == "carphone":
+        hr, sr = first("carphone_pristine"), first("carphone_distorted")
+    else:
+        hr = first(name)
+        sr = [dull(frame) for frame in hr]
+    ref, dis = y4m(tmp_path / "ref.y4m", hr), y4m(tmp_path / "dis.y4m", sr)
+    ffmpeg = scored(ref, dis)
+    torch_ = score(Request(ref, dis, engine="torch"))
+    assert torch_.definition["vmaf"]["engine"] == "torch"
+    for theirs, ours in zip(ffmpeg.frames, torch_.frames, strict=True):
+        for metric in (*PARTS, "vmaf_neg"):
+            assert ours[metric] == pytest.approx(theirs[metric], abs=1e-4), metric
+
+
 # -- luma as it is ------------------------------------------------------------------------------
 
 
@@ -237,7 +259,7 @@ def test_rgb_of_yuv_goes_by_the_stated_matrix_and_range(tmp_path: Path) -> None:
     y, chroma = np.full((40, 40), 65, np.uint8), bytes([100]) * 400 + bytes([212]) * 400
     bars = y4m(tmp_path / "a.y4m", [y], "420jpeg", chroma)
     red = np.array([191, 0, 0], np.uint8) * np.ones((40, 40, 1), np.uint8)
-    from workers.scoring.colour import rgb
+    from workers.data.colour import rgb
 
     (picture,) = pictures(bars)
     made = rgb(picture, "bt601", full_range=False).permute(1, 2, 0).numpy()

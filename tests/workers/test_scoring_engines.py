@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from workers.data.media import Plane
 from workers.metrics import MetricUnavailable
 from workers.scoring import ffmpeg_engine
-from workers.scoring.media import Plane
 from workers.scoring.vmaf_engine import COLUMNS, VmafEngine, choose
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "metrics"

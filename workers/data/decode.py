@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+#: What files of images end in.
+IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+
 #: What Pillow raises for broken files; its plugins let their parsers' own errors through.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError)
 _BROKEN_INSIDE = (struct.error, zlib.error, OverflowError, AttributeError)

@@ -41,6 +41,7 @@ class Whole(NamedTuple):
     name: str
     lr: Tensor  #: float (3, h, w) in [0, 1]
     hr: Tensor  #: uint8 (3, h·scale, w·scale)
+    clip: str = ""  #: the clip it is a frame of; neighbours in a list are neighbours in time
 
 
 def validation(
@@ -50,7 +51,7 @@ def validation(
     wholes = []
     for photo in photos:
         hr = _divisible(photo, scale).to(device)
-        wholes.append(Whole(photo.name, bicubic(hr, scale).float() / 255, hr))
+        wholes.append(Whole(photo.name, bicubic(hr, scale).float() / 255, hr, photo.clip))
     return wholes
 
 

@@ -11,51 +11,64 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workers.data.decode import DataError, decode
+from workers.data.clips import frames
+from workers.data.decode import IMAGES, DataError, decode
+from workers.data.media import VIDEOS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+_SUFFIXES = IMAGES | VIDEOS
 _PACKAGE = "package:"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Photo:
-    """One photograph, decoded."""
+    """One photograph, or one frame of a clip, decoded."""
 
     name: str  #: its path below the source, for people
     pixels: Tensor  #: uint8 (3, H, W), RGB
+    path: Path  #: the file it comes from
+    clip: str = ""  #: the clip it is a frame of, whose frames follow one another; empty: a still
 
 
-def load(sources: Sequence[str]) -> list[Photo]:
+def load(sources: Sequence[str], *, clip_frames: int = 32) -> list[Photo]:
     """Return the photographs of all sources, each once, in the order of sources and paths.
 
     A source is a folder (searched recursively; files of other kinds and hidden ones are passed
     over), a file, or `package:skimage/data/coffee.png`: a file or folder that an installed Python
-    package carries. See `decode` for what becomes of depth, alpha and orientation.
+    package carries. Of a clip the first `clip_frames` frames are taken. See `decode` and `frames`
+    for what becomes of depth, alpha, orientation and matrix.
 
     Raises DataError for a missing path, an empty folder, or a file that cannot be decoded.
     """
     found = _listed(sources)
     names = Counter(found.values())
+    told = {path: name if names[name] == 1 else path.as_posix() for path, name in found.items()}
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        pixels = list(pool.map(decode, found))
+        every = pool.map(lambda path: _photos(path, told[path], clip_frames), found)
+        return [photo for photos in every for photo in photos]
+
+
+def _photos(path: Path, name: str, clip_frames: int) -> list[Photo]:
+    """The one photograph of an image file, or the first frames of a clip."""
+    if path.suffix.lower() not in VIDEOS:
+        return [Photo(name, decode(path), path)]
     return [
-        Photo(name if names[name] == 1 else path.as_posix(), picture)
-        for (path, name), picture in zip(found.items(), pixels, strict=True)
+        Photo(f"{name}#{index:04d}", pixels, path, clip=name)
+        for index, pixels in enumerate(frames(path, clip_frames))
     ]
 
 
-def class_labels(sources: Sequence[str], classes: Mapping[str, Sequence[str]]) -> list[int]:
-    """Return the class of each photograph that `load(sources)` gives, as its place in `classes`.
+def class_labels(photos: Sequence[Photo], classes: Mapping[str, Sequence[str]]) -> list[int]:
+    """Return the class of each photograph, as its place in `classes`.
 
-    A class is named with sources as `load` takes them; what they hold beside `sources` is passed
+    A class is named with sources as `load` takes them; what they hold beside `photos` is passed
     over. Raises DataError for a photo in no class or in two, and for a class without any.
     """
-    found = _listed(sources)
+    found = {photo.path: photo.name for photo in photos}
     labels: dict[Path, int] = {}
     for label, (name, members) in enumerate(classes.items()):
         own = [path for path in _listed(members) if path in found]
@@ -75,7 +88,7 @@ def class_labels(sources: Sequence[str], classes: Mapping[str, Sequence[str]]) -
             f"photo {missing[0]}{more} of data.train is in no class of data.classes; give every "
             "photo one"
         )
-    return [labels[path] for path in found]
+    return [labels[photo.path] for photo in photos]
 
 
 def disjoint(train: Sequence[Photo], validation: Sequence[Photo]) -> None:
@@ -118,14 +131,16 @@ def _files(source: str) -> list[tuple[Path, str]]:
     except OSError as error:
         raise DataError(f"{source} cannot be read ({error}); correct its permissions") from error
     if not files:
-        kinds = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
-        raise DataError(f"{source} holds no images; put files of these kinds there: {kinds}")
+        kinds = ", ".join(sorted(suffix[1:] for suffix in _SUFFIXES))
+        raise DataError(
+            f"{source} holds no images or clips; put files of these kinds there: {kinds}"
+        )
     return [(path.resolve(), path.relative_to(root).as_posix()) for path in files]
 
 
 def _wanted(path: Path, root: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
+    return path.suffix.lower() in _SUFFIXES and not hidden and path.is_file()
 
 
 def _locate(source: str) -> Path:

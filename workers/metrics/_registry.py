@@ -65,20 +65,23 @@ def score(
     *,
     scale: int,
     lrs: Sequence[Tensor] | None = None,
+    clips: Sequence[str] | None = None,
 ) -> dict[str, list[float]]:
     """Return, for each name, one finite score per pair (sr, hr), in their order.
 
     Each image is (3, H, W), float in [0, 1] or uint8; all are scored as saved, rounded to 8 bits.
     `scale` is the border most metrics cut, 0 for none; `lrs` are the images SR was made from, for
-    lr_consistency. `SPECS[name].summary` has each definition.
+    lr_consistency; `clips` names the clip of each frame, empty for stills: its frames follow one
+    another, and their motion counts for VMAF. `SPECS[name].summary` has each definition.
 
     Raises UnknownMetric, ImageUnusable, and MetricUnavailable.
     """
     check(names)
     sources = lrs if lrs is not None else [None] * len(pairs)
+    named = clips if clips is not None else [""] * len(pairs)
     stills = [
-        Still.of(sr, hr, scale=scale, lr=lr, position=k)
-        for k, ((sr, hr), lr) in enumerate(zip(pairs, sources, strict=True))
+        Still.of(sr, hr, scale=scale, lr=lr, clip=clip, position=k)
+        for k, ((sr, hr), lr, clip) in enumerate(zip(pairs, sources, named, strict=True))
     ]
     return measure(names, stills)
 

@@ -33,10 +33,18 @@ class Still:
     hr: Tensor
     scale: int
     lr: Tensor | None = None  #: what SR was made from, in the same form, where it is known
+    clip: str = ""  #: the clip it is a frame of, whose next frame comes next; empty: a still
 
     @classmethod
     def of(
-        cls, sr: Tensor, hr: Tensor, *, scale: int, lr: Tensor | None = None, position: int = 0
+        cls,
+        sr: Tensor,
+        hr: Tensor,
+        *,
+        scale: int,
+        lr: Tensor | None = None,
+        clip: str = "",
+        position: int = 0,
     ) -> Still:
         """Round to 8 bits; float images are in [0, 1] and clipped, uint8 ones are taken as they are.
 
@@ -52,7 +60,7 @@ class Still:
         if not torch.isfinite(sr).all() or not torch.isfinite(hr).all():
             raise ImageUnusable(f"{where}: holds NaN or infinity; the training has diverged")
         source = None if lr is None else _whole_numbers(lr)
-        return cls(_whole_numbers(sr), _whole_numbers(hr), scale, source)
+        return cls(_whole_numbers(sr), _whole_numbers(hr), scale, source, clip)
 
     def inside(self, image: Tensor) -> Tensor:
         """Cut the border of `scale` pixels, which SR cannot know and the field does not score."""

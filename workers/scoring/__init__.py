@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workers.scoring.media import MediaUnusable
+from workers.data.media import MediaUnusable
 from workers.scoring.report import DEFAULT, Report, Request, score
 
 __all__ = ["DEFAULT", "MediaUnusable", "Report", "Request", "score"]

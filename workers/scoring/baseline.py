@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from workers.data.degrade import bicubic, enlarge
 
 if TYPE_CHECKING:
+    from workers.data.media import Picture, Plane
     from workers.scoring.frames import Maker
-    from workers.scoring.media import Picture, Plane
 
 
 def bicubic_baseline(scale: int) -> Maker:

@@ -13,14 +13,14 @@ from workers.scoring.vmaf_engine import COLUMNS, MODELS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from workers.data.media import Picture
     from workers.scoring.frames import Reading, Seen
-    from workers.scoring.media import Picture
     from workers.scoring.pairing import Pair
     from workers.scoring.vmaf_engine import VmafEngine
 
 _VMAF = {
-    "vmaf": "VMAF 0..100; rewards sharpening beyond the original, rank by vmaf_neg",
-    "vmaf_neg": "VMAF without reward for enhancement, 0..100",
+    "vmaf": "vmaf_v0.6.1, 0..100; rewards sharpening beyond the original, rank by vmaf_neg",
+    "vmaf_neg": "vmaf_v0.6.1neg, 0..100: VMAF without reward for enhancement",
     "adm2": "detail that survives (DLM), part of vmaf; 1: all of it",
     "motion2": "motion of the reference, part of vmaf; says nothing about quality",
 } | {
@@ -103,7 +103,9 @@ def _luma(seen: Seen, reading: Reading) -> str:
     if picture.model == "rgb":
         name = reading.matrix_of(picture, other).upper().replace("BT", "BT.")
         return f"Y of {name} studio swing (16..235) of 8-bit RGB; rounded to 8 bits for VMAF only"
-    stored = "as stored in the files, without conversion of range or matrix"
+    stored = (
+        "as stored in the files, without conversion; metrics that name another luma take this one"
+    )
     if picture.bits == 8:
         return stored
     top = 2**picture.bits - 1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from workers.metrics import MetricUnavailable
 
 if TYPE_CHECKING:
-    from workers.scoring.media import Plane
+    from workers.data.media import Plane
     from workers.scoring.vmaf_engine import EngineName
 
 REMEDY = "pip install 'srtune[ffmpeg]' brings imageio-ffmpeg==0.8.1"

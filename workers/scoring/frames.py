@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workers.data.clips import HD
+from workers.data.colour import rgb
+from workers.data.media import MediaUnusable, Picture, Plane, pictures
 from workers.metrics import ImageUnusable, Still
 from workers.scoring import colour
-from workers.scoring.media import MediaUnusable, Picture, Plane, pictures
 
 if TYPE_CHECKING:
-    from workers.scoring.media import Matrix
+    from workers.data.media import Matrix
     from workers.scoring.pairing import Pair
 
 #: Makes the distorted picture of a reference picture, where no file has it.
 Maker: TypeAlias = Callable[[Picture], Picture]
-
-_HD = 720  #: lines, from which video without a declared matrix is taken to be BT.709
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Reading:
         """Return the matrix between luma and RGB of a picture; the other side's, if it has none."""
         if declared := self.matrix or picture.matrix or other.matrix:
             return declared
-        is_hd = picture.model == "yuv" and picture.size[1] >= _HD
+        is_hd = picture.model == "yuv" and picture.size[1] >= HD
         return "bt709" if is_hd else "bt601"
 
 
@@ -99,7 +99,7 @@ class FramePair(Still):
     def _rgb(self, picture: Picture) -> Tensor:
         if picture.model == "grey":
             raise ImageUnusable("it needs colour, and the clip holds luma alone; leave it out")
-        return colour.rgb(picture, self._matrix(picture), full_range=bool(picture.full_range))
+        return rgb(picture, self._matrix(picture), full_range=bool(picture.full_range))
 
     def _matrix(self, picture: Picture) -> Matrix:
         other = self.distorted if picture is self.reference else self.reference
@@ -107,8 +107,8 @@ class FramePair(Still):
 
     def _luma(self, picture: Picture) -> Tensor:
         if picture.model == "rgb":
-            rgb = self.hr if picture is self.reference else self.sr
-            return colour.luma(rgb, self._matrix(picture))
+            colours = self.hr if picture is self.reference else self.sr
+            return colour.luma(colours, self._matrix(picture))
         # With a peak of 255, metrics then give for 10 bits what they give with a peak of 1023.
         return torch.from_numpy(picture.planes[0]).double().mul_(255 / (2**picture.bits - 1))
 

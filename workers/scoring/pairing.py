@@ -6,8 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.data.sources import SUFFIXES as IMAGES
-from workers.scoring.media import VIDEOS, MediaUnusable
+from workers.data.decode import IMAGES
+from workers.data.media import VIDEOS, MediaUnusable
 
 _SHOWN = 3  #: names in a sentence, before "and 7 more"
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workers import metrics
+from workers.data.media import Matrix, MediaUnusable, announced
 from workers.scoring import flags
 from workers.scoring.baseline import bicubic_baseline
 from workers.scoring.definition import definition
 from workers.scoring.flags import Flag
 from workers.scoring.frames import Reading, Seen
-from workers.scoring.media import Matrix, MediaUnusable, announced
 from workers.scoring.pairing import Pair, pairs
 from workers.scoring.run import run
 from workers.scoring.table import Row, column, pooled

@@ -12,7 +12,7 @@ from workers.metrics.vmaf import Clip
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workers.scoring.media import Plane
+    from workers.data.media import Plane
     from workers.scoring.vmaf_engine import EngineName
 
 _PIXELS = {"cpu": 2**21, "cuda": 2**24}  #: of frames that are handed over together

@@ -9,7 +9,7 @@ import torch
 from workers.scoring import ffmpeg_engine, torch_engine
 
 if TYPE_CHECKING:
-    from workers.scoring.media import Plane
+    from workers.data.media import Plane
 
 EngineName = Literal["torch", "ffmpeg"]
 

@@ -8,7 +8,7 @@ Better Quality Metric for the Video Community", Netflix 2020. Formulas and model
 from __future__ import annotations
 
 from collections import defaultdict
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -113,34 +113,41 @@ def vmaf_parts(stills: Sequence[Still]) -> dict[str, list[float]]:
 def _each(
     stills: Sequence[Still], names: tuple[str, ...], engine: Engine
 ) -> dict[str, list[float]]:
-    """One run for all stills of one size; results in the order of the stills."""
-    by_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    """One run for every clip and for all stills of one size; results in the order of the stills."""
+    runs: dict[tuple[str, tuple[int, ...]], list[int]] = defaultdict(list)
     for k, still in enumerate(stills):
-        by_size[tuple(still.hr_luma.shape)].append(k)
+        runs[still.clip, tuple(still.hr_luma.shape)].append(k)
     scores: dict[int, dict[str, float]] = {}
-    for positions in by_size.values():
+    for (clip, _), positions in runs.items():
         sr = [_code_values(stills[k].sr_luma) for k in positions]
         hr = [_code_values(stills[k].hr_luma) for k in positions]
-        scores.update(zip(positions, luma_scores(sr, hr, engine=engine), strict=True))
+        found = luma_scores(sr, hr, engine=engine, still=not clip)
+        scores.update(zip(positions, found, strict=True))
     return {name: [scores[k][name] for k in range(len(stills))] for name in names}
 
 
 def luma_scores(
-    sr: Sequence[Tensor], hr: Sequence[Tensor], *, engine: Engine = "auto"
+    sr: Sequence[Tensor],
+    hr: Sequence[Tensor],
+    *,
+    engine: Engine = "auto",
+    still: bool = True,
 ) -> list[dict[str, float]]:
-    """Return {"vmaf", "vmaf_neg", ...} of each pair of uint8 luma (H, W), all of one size, as stills.
+    """Return {"vmaf", "vmaf_neg", ...} of each pair of uint8 luma (H, W), all of one size.
+
+    Each is a still of its own, or (`still` false) the next frame of one clip, with its motion.
 
     Raises ImageUnusable below 33 pixels a side, and with engine ffmpeg MetricUnavailable where that
     does not run.
     """
-    scores: list[dict[str, float]] = []
+    pieces = ((y[None, None], x[None, None]) for x, y in zip(sr, hr, strict=True))
+    if not still:
+        return clip_scores(pieces, engine=engine).rows()
+    # Stills need not be one run, whose files would grow with their number.
     at_once = max(1, _PIXELS_AT_ONCE // hr[0].numel()) if hr else 1
-    for start in range(0, len(hr), at_once):
-        some = slice(start, start + at_once)
-        pieces = [(y[None, None], x[None, None]) for x, y in zip(sr[some], hr[some], strict=True)]
-        frames = clip_scores(pieces, still=True, engine=engine).frames
-        rows = zip(*frames.values(), strict=True)
-        scores += [dict(zip(frames, row, strict=True)) for row in rows]
+    scores: list[dict[str, float]] = []
+    while some := list(islice(pieces, at_once)):
+        scores += clip_scores(some, still=True, engine=engine).rows()
     return scores
 
 

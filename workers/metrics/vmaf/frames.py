@@ -30,6 +30,13 @@ class Scores:
     frames: dict[str, list[float]]
     flags: tuple[str, ...]
 
+    def rows(self) -> list[dict[str, float]]:
+        """Return the scores frame by frame."""
+        return [
+            dict(zip(self.frames, row, strict=True))
+            for row in zip(*self.frames.values(), strict=True)
+        ]
+
     def pooled(self) -> dict[str, dict[str, float]]:
         """Return mean, min, max and harmonic_mean over frames by column."""
         return {name: fusion.pooled(values) for name, values in self.frames.items()}

@@ -11,8 +11,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.data.decode import DataError, decode
-from workers.data.sources import SUFFIXES as IMAGES
+from workers.data.decode import IMAGES, DataError, decode
 
 if TYPE_CHECKING:
     from pathlib import Path
