@@ -164,7 +164,7 @@ def pages_are_whole(pages: Pages, study_id: str) -> None:
             else None
         )
 
-    runs = wait(whole, 90, "MLflow's pages to fill")
+    runs = wait(whole, 180, "MLflow's pages to fill")
     for run in runs[1:]:
         steps = Counter(step for step, _ in pages.history(run["id"], "loss/l1"))
         assert steps == Counter(range(10, STEPS + 1, 10))

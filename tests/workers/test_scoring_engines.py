@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+import torch
 
 from workers.data.media import Plane
 from workers.metrics import MetricUnavailable
-from workers.scoring import ffmpeg_engine
+from workers.metrics.vmaf import FfmpegClip
 from workers.scoring.vmaf_engine import COLUMNS, VmafEngine, choose
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "metrics"
@@ -98,9 +100,11 @@ def test_a_session_that_is_given_up_leaves_no_process_and_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    session = ffmpeg_engine.FfmpegEngine().open(width=64, height=64, bits=8, still=False)
-    session.add(np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.uint8))
-    assert list(tmp_path.iterdir())
-    session.close()
+    clip = FfmpegClip()
+    clip.add(*torch.zeros(2, 1, 1, 64, 64, dtype=torch.uint8))
+    (folder,) = tmp_path.iterdir()
+    ours = [p for p in psutil.Process().children() if p.cwd() == str(folder)]
+    assert len(ours) == 1
+    clip.close()
     assert not list(tmp_path.iterdir())
-    assert session.ended
+    assert not ours[0].is_running()

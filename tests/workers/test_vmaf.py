@@ -88,7 +88,7 @@ def test_image_below_33_pixels_is_refused() -> None:
 def test_ffmpeg_that_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/nowhere/ffmpeg")
     image = torch.zeros(3, 64, 64, dtype=torch.uint8)
-    with pytest.raises(metrics.MetricUnavailable, match=r"install imageio-ffmpeg==0\.8\.1"):
+    with pytest.raises(metrics.MetricUnavailable, match=r"brings imageio-ffmpeg==0\.8\.1"):
         metrics.score(["vmaf_neg"], [(image, image)], scale=2)
 
 

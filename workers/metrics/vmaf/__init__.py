@@ -17,6 +17,7 @@ from service.contract.vocabulary import MetricInfo
 from workers.metrics._registry import register
 from workers.metrics.vmaf import ffmpeg
 from workers.metrics.vmaf.clip import Clip
+from workers.metrics.vmaf.ffmpeg import FfmpegClip
 from workers.metrics.vmaf.frames import SMALL, SMALLEST, FramesUnusable, Scores
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "SMALLEST",
     "Clip",
     "Engine",
+    "FfmpegClip",
     "FramesUnusable",
     "Scores",
     "clip_scores",
@@ -167,12 +169,14 @@ def clip_scores(
     first = next(rest, None)
     if first is None:
         return Scores({}, ())
-    if engine_for(first[0], engine) == "ffmpeg":
-        return ffmpeg.clip_scores(chain([first], rest), bits=bits, models=models, still=still)
-    clip = Clip(bits=bits, models=models, still=still)
-    for ref, dis in chain([first], rest):
-        clip.add(ref, dis)
-    return clip.scores()
+    kind = FfmpegClip if engine_for(first[0], engine) == "ffmpeg" else Clip
+    clip = kind(bits=bits, models=models, still=still)
+    try:
+        for ref, dis in chain([first], rest):
+            clip.add(ref, dis)
+        return clip.scores()
+    finally:
+        clip.close()
 
 
 def engine_for(frames: Tensor, engine: Engine = "auto") -> Literal["torch", "ffmpeg"]:

@@ -52,6 +52,9 @@ class Clip:
             frames = slice(start, start + some)
             self._add(ref[frames, 0].float(), dis[frames, 0].float(), pixels)
 
+    def close(self) -> None:
+        """Nothing to give up here; the ffmpeg engine has a process."""
+
     @torch.no_grad()
     def _add(self, ref: Tensor, dis: Tensor, pixels: int) -> None:
         bits, limits = self.bits, self._limits
