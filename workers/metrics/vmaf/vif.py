@@ -142,7 +142,7 @@ class _Sums:
         s1 *= textured
         error = s2 * textured
         self.flat_error = self.flat_error + (s2.sum((0, 2)) - error.sum((0, 2)))
-        s12 = moments.s12.mul_(textured).mul_(error.clamp(0, 1))
+        s12 = moments.s12.mul_(error.clamp(0, 1))
         self.den_log = self.den_log + _sixteenths(s1 + _NOISE) - _NO_LOG * s1[:, 0].numel()
         gain = s12 / (s1 + _EPS)
         left = error.sub_(s12.mul_(gain)).clamp_min_(0).floor_().add_(_NOISE)
