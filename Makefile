@@ -35,6 +35,7 @@ docs: $(READY)
 ## The pictures and measured tables of docs/losses.md; run `make docs` after it (three minutes, fetches weights).
 pictures: $(READY)
 	$(BIN)/python -m benchmarks.loss_pictures docs/pictures/losses
+	$(BIN)/python -m benchmarks.vmaf_pictures docs/pictures/vmaf
 	$(BIN)/python -m benchmarks.patch_growth docs/pictures/losses/growth.json
 
 $(READY): pyproject.toml constraints.txt

@@ -122,6 +122,9 @@ def reduce(
             f"The weight map is {tuple(weight.shape)}, but must be {(n, 1, height, width)} or "
             f"{(n, c, height, width)}."
         )
+    if weight.shape[1] == 1:
+        # One weight for all channels: their sum first is a third of the products.
+        errors = errors.sum(dim=1, keepdim=True)
     if reduction == "sum":
         return (errors * weight).sum()
     over = (1, 2, 3) if sample_wise else (0, 1, 2, 3)

@@ -61,9 +61,9 @@ def _ratio(means: Tensor, error: float) -> Tensor:
     # First order in the errors of both means: how far they move the gain, and what SR adds.
     apart = (y - x) + bright * (1 - gain)
     moves = bright.square() + (apart - gain * bright).square()
-    # Equal means have equal errors, which do not move the gain.
-    unlike = (y - x).detach().square()
-    moves = moves * (unlike / (unlike + _STEP**2)) * (error / ref.square())
+    # Equal means have equal errors, which do not move the gain; the change is spread over 4 steps.
+    unlike = (y - x).square()
+    moves = moves * (unlike / (unlike + (4 * _STEP) ** 2)) * (error / ref.square())
     credited = 1 - _mean_above_zero(1 - gain, _deviation(moves))
     spread = _deviation(4 * error * apart.square() * (1 + gain.square()))
     added = _mean_above_zero(dis - gain * both, spread)

@@ -246,7 +246,12 @@ def test_curves_and_pictures_of_a_complete_trial_may_be_shown(
     images = {(record["image"], record["step"]) for record in records if "image" in record}
     assert images == {(f"sample/0/{kind}", step) for kind in ("tile", "sr") for step in (4, 8)}
     files = [record["file"] for record in records if "file" in record]
-    assert files == ["checkpoints/last.pt", "weights.safetensors"]
+    assert files == [
+        "scores/step-0000004.csv",
+        "checkpoints/last.pt",
+        "scores/step-0000008.csv",
+        "weights.safetensors",
+    ]
 
 
 def test_points_after_the_last_accepted_report_of_a_lost_lease_are_never_shown(

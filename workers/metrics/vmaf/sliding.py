@@ -15,6 +15,8 @@ from torch import Tensor
 
 #: Outputs that one product makes.
 BLOCK = 16
+#: Columns of a tile.
+TILE = 512
 
 
 def bordered(frames: Tensor, radius: int, step: int = 1) -> Tensor:
@@ -25,16 +27,23 @@ def bordered(frames: Tensor, radius: int, step: int = 1) -> Tensor:
     return F.pad(mirrored, (0, beside, 0, below)) if below or beside else mirrored
 
 
-def bands(frames: Tensor, radius: int, step: int, pixels: int) -> Iterator[tuple[int, Tensor]]:
-    """Yield the first row and a view of each few blocks of rows, with `radius` rows around them.
+def tiles(frames: Tensor, radius: int, step: int, pixels: int) -> Iterator[tuple[int, int, Tensor]]:
+    """Cut frames from `bordered` into tiles with `radius` pixels around them, about `pixels` in all.
 
-    As many as make about `pixels` pixels, of all frames (N, H, W) together.
+    Yields the first row and column of each, not counting what is around, and a view.
     """
     count, height, width = frames.shape
     block = step * BLOCK
-    rows = max(1, pixels // (count * width * block)) * block
+    # Tiles nearly square have the least around them; rows of products want a few hundred columns.
+    columns = max(1, TILE // block) * block
+    rows = max(1, pixels // (count * min(width, columns) * block)) * block
     for top in range(0, height - 2 * radius, rows):
-        yield top, frames[:, top : top + rows + 2 * radius]
+        for left in range(0, width - 2 * radius, columns):
+            yield (
+                top,
+                left,
+                frames[:, top : top + rows + 2 * radius, left : left + columns + 2 * radius],
+            )
 
 
 def along_columns(frames: Tensor, taps: Sequence[int], shift: int, step: int = 1) -> Tensor:

@@ -55,12 +55,13 @@ def _halved(frames: Tensor, scale: int, bits: int, pixels: int) -> Tensor:
     shift = bits if scale == 1 else 16
     height, width = frames.shape[1:]
     padded = sliding.bordered(frames, len(taps) // 2, step=2)
-    made = []
-    for _, rows in sliding.bands(padded, len(taps) // 2, 2, pixels):
-        down = _rounded(sliding.along_columns(_exact(rows, shift), taps, shift, step=2))
-        across = _rounded(sliding.along_rows(down.double(), taps, 16, step=2))
-        made.append(across.permute(1, 2, 0).to(frames.dtype, memory_format=torch.contiguous_format))
-    return torch.cat(made, dim=1)[:, : height // 2, : width // 2].contiguous()
+    made = frames.new_empty(len(frames), height // 2, width // 2)
+    for top, left, tile in sliding.tiles(padded, len(taps) // 2, 2, pixels):
+        down = _rounded(sliding.along_columns(_exact(tile, shift), taps, shift, step=2))
+        across = _rounded(sliding.along_rows(down.double(), taps, 16, step=2)).permute(1, 2, 0)
+        into = made[:, top // 2 :, left // 2 :][:, : across.shape[1], : across.shape[2]]
+        into.copy_(across[:, : into.shape[1], : into.shape[2]])
+    return made
 
 
 def _exact(frames: Tensor, shift: int) -> Tensor:
@@ -87,9 +88,9 @@ def _moments(ref: Tensor, dis: Tensor, scale: int, bits: int, pixels: int) -> It
     height, width = ref.shape[1:]
     shift, square_shift = (16, 16) if scale else (bits, 2 * (bits - 8))
     padded = [
-        sliding.bands(sliding.bordered(frames, radius), radius, 1, pixels) for frames in (ref, dis)
+        sliding.tiles(sliding.bordered(frames, radius), radius, 1, pixels) for frames in (ref, dis)
     ]
-    for (top, some_ref), (_, some_dis) in zip(*padded, strict=True):
+    for (top, left, some_ref), (_, _, some_dis) in zip(*padded, strict=True):
         means = [
             _rounded(sliding.along_columns(_exact(z, shift), taps, shift)).double()
             for z in (some_ref, some_dis)
@@ -99,7 +100,7 @@ def _moments(ref: Tensor, dis: Tensor, scale: int, bits: int, pixels: int) -> It
         if square_shift:  # With 8 bits squares are summed as they are: nothing to round.
             squares = [_rounded(z) for z in squares]
         true = [z[:, : height - top].contiguous() for z in (*means, *squares)]
-        yield _variances(*(sliding.along_rows(z, taps, 16)[:width] for z in true))
+        yield _variances(*(sliding.along_rows(z, taps, 16)[: width - left] for z in true))
 
 
 def _variances(m1: Tensor, m2: Tensor, xx: Tensor, yy: Tensor, xy: Tensor) -> _Moments:
@@ -141,7 +142,7 @@ class _Sums:
         s1 *= textured
         error = s2 * textured
         self.flat_error = self.flat_error + (s2.sum((0, 2)) - error.sum((0, 2)))
-        s12 = moments.s12.mul_(textured).mul_(error.clamp(0, 1))
+        s12 = moments.s12.mul_(error.clamp(0, 1))
         self.den_log = self.den_log + _sixteenths(s1 + _NOISE) - _NO_LOG * s1[:, 0].numel()
         gain = s12 / (s1 + _EPS)
         left = error.sub_(s12.mul_(gain)).clamp_min_(0).floor_().add_(_NOISE)
