@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from service.contract.study import StudyDefinition
 from workers import metrics
 from workers.data.degrade import enlarge
+from workers.scoring.table import pooled
 from workers.trainer import Diverged
 
 if TYPE_CHECKING:
@@ -89,10 +90,11 @@ class Table:
         for index, image in enumerate(self.images):
             scores = [f"{values[index]:.6f}" for values in self.columns.values()]
             lines.writerow([image.name, image.clip, "true" if image.clip else "0", *scores])
-        for name, pool in (("mean", math.fsum), ("min", min), ("max", max)):
-            pooled = [pool(values) for values in self.columns.values()]
-            shown = [value / len(self.images) for value in pooled] if name == "mean" else pooled
-            lines.writerow([f"({name})", "", "", *(f"{value:.6f}" for value in shown)])
+        pools = [pooled(values) for values in self.columns.values()]
+        for name in ("mean", "min", "max", "harmonic_mean"):
+            shown = [pool[name] for pool in pools]
+            numbers = ["" if value is None else f"{value:.6f}" for value in shown]
+            lines.writerow([f"({name})", "", "", *numbers])
         return text.getvalue().encode()
 
 

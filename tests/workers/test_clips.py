@@ -97,7 +97,7 @@ def test_the_table_tells_which_rows_have_motion(clip: Path, generator: nn.Module
         ("walk.mkv#0001", "true"),
         ("still.png", "0"),
     ]
-    assert [r["image"] for r in rows[3:]] == ["(mean)", "(min)", "(max)"]
+    assert [r["image"] for r in rows[3:]] == ["(mean)", "(min)", "(max)", "(harmonic_mean)"]
     assert float(rows[3]["psnr_y"]) == pytest.approx(table.means["psnr_y"], abs=1e-6)
 
 
