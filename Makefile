@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format docs pictures clean
+.PHONY: demo test test-long check format docs pictures clean
 
 ## A study on real photographs, from nothing to weights to take home (under 15 minutes).
 demo: $(READY)
@@ -12,7 +12,11 @@ demo: $(READY)
 
 ## The whole suite, on SQLite and on a PostgreSQL it starts itself, file by file in two processes.
 test: $(READY)
-	$(BIN)/python -m pytest -m "not gpu" --numprocesses 2 --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest -m "not gpu and not long" --numprocesses 2 --dist loadfile $(TESTS)
+
+## The long profiles: the model test's 20,000 steps and the chaos with its full counts (hours).
+test-long: $(READY)
+	$(BIN)/python -m pytest -m long --timeout 14400 -s $(TESTS)
 
 ## What must be clean before a commit.
 check: $(READY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, nullcontext
 from functools import partial
@@ -10,23 +11,42 @@ from typing import Protocol
 from fastapi import APIRouter, Depends, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse
 
-from service.api import blobs, catalogue, events, health, problems, results, studies, workers
+from service import edge
+from service.api import (
+    audit,
+    blobs,
+    catalogue,
+    events,
+    health,
+    owners,
+    problems,
+    results,
+    studies,
+    tokens,
+    workers,
+)
 from service.api.context import Service, needs_for_pages
+from service.api.observed import Observed, note_route
 from service.blobs import Blobs
+from service.callers import Callers
 from service.contract.vocabulary import Vocabulary
 from service.db import Database
+from service.figures import Rows
+from service.ledger import Ledger
 from service.proposer import Memories, propose
 from service.pulse import Pulse
 from service.reaper import clear_litter, sweep
 from service.schema import upgrade
 from service.settings import Settings
+from service.telemetry import Telemetry
 from service.tokens import check_binding
 
 _PROPOSE_SECONDS = 0.5
 _LITTER_SECONDS = 600.0
-_ROUTERS = (studies, results, events, workers, blobs, catalogue)
+_USES_SECONDS = 60.0
+_ROUTERS = (studies, results, events, workers, blobs, catalogue, tokens, owners, audit)
 
 
 class LabBook(Protocol):
@@ -78,7 +98,6 @@ def create_app(
     `open_lab_book` is entered with settings, database and vocabulary once the database is there.
     `background=False` runs neither proposer nor reaper, for whoever calls them himself.
     """
-    registry = CollectorRegistry()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -90,7 +109,6 @@ def create_app(
                 settings,
                 vocabulary,
                 open_lab_book,
-                registry,
                 migrate=migrate,
                 background=background,
             )
@@ -103,17 +121,16 @@ def create_app(
         summary="Tunes the loss weights of super-resolution models, and keeps the lab book.",
         lifespan=lifespan,
     )
+    #: Set when the service is told to end, before it stops to answer.
+    app.state.ending = threading.Event()
+    app.state.telemetry = Telemetry(CollectorRegistry())
     problems.install(app)
-    app.add_middleware(health.RequestSeconds, registry=registry)
-    noted = [Depends(health.note_route)]
+    edge.install(app, settings)
+    app.add_middleware(Observed, telemetry=app.state.telemetry)
+    noted = [Depends(note_route)]
     for module in _ROUTERS:
         app.include_router(module.router, prefix="/api/v1", dependencies=noted)
-    app.include_router(health.router)
-
-    @app.get("/metrics", tags=["health"], summary="Figures for Prometheus")
-    def metrics() -> Response:
-        """Trials by state, leases, lapses, proposals, seconds per request."""
-        return health.figures(registry)
+    app.include_router(health.router, dependencies=noted)
 
     @app.get("/", include_in_schema=False)
     def front_door() -> RedirectResponse:
@@ -128,48 +145,62 @@ def _start(
     settings: Settings,
     vocabulary: Vocabulary,
     open_lab_book: OpenLabBook,
-    registry: CollectorRegistry,
     *,
     migrate: bool,
     background: bool,
 ) -> None:
     settings.data.mkdir(parents=True, exist_ok=True)
+    telemetry: Telemetry = app.state.telemetry
     database = Database(settings.database_url)
     stack.callback(database.close)
+    telemetry.watch(database.engine)
     if migrate:
         upgrade(database)
     check_binding(settings, database)
-    registry.register(health.Ledger(database))
+    telemetry.registry.register(Rows(database))
     store = Blobs(settings.data / "blobs", limit=settings.max_blob)
     proposer = Pulse(
         "proposer",
         partial(propose, database, vocabulary, Memories(vocabulary)),
         every=_PROPOSE_SECONDS,
     )
-    if background:
-        stack.enter_context(proposer.beating())
-        stack.enter_context(_reaper(database, vocabulary, settings).beating())
-        litter = Pulse("litter", partial(clear_litter, database, store), every=_LITTER_SECONDS)
-        stack.enter_context(litter.beating())
+    litter = Pulse("litter", partial(clear_litter, database, store), every=_LITTER_SECONDS)
+    callers = Callers(settings, database)
+    uses = Pulse("uses of tokens", callers.write_uses, every=_USES_SECONDS)
+    pulses = (
+        [proposer, _reaper(database, vocabulary, settings, telemetry), litter, uses]
+        if background
+        else []
+    )
+    for pulse in pulses:
+        stack.enter_context(pulse.beating())
     lab_book = stack.enter_context(open_lab_book(settings, database, vocabulary))
     if lab_book.router is not None:
-        app.include_router(lab_book.router, dependencies=[Depends(needs_for_pages)])
+        app.include_router(
+            lab_book.router, dependencies=[Depends(note_route), Depends(needs_for_pages)]
+        )
+    for pulse in pulses:  # all are told before the first is waited for
+        stack.callback(pulse.end)
     app.state.service = Service(
         settings=settings,
         vocabulary=vocabulary,
         database=database,
+        ledger=stack.enter_context(Ledger(database, observe=telemetry.committed).open()),
         blobs=store,
+        callers=callers,
         wake=proposer.wake,
         lab_book=lab_book.status,
         writes_pages=lab_book.writes,
     )
 
 
-def _reaper(database: Database, vocabulary: Vocabulary, settings: Settings) -> Pulse:
+def _reaper(
+    database: Database, vocabulary: Vocabulary, settings: Settings, telemetry: Telemetry
+) -> Pulse:
     """Judges leases, but not before the workers had time to be heard again after a restart."""
     return Pulse(
         "reaper",
-        partial(sweep, database, vocabulary, settings),
+        lambda: telemetry.lapsed(len(sweep(database, vocabulary, settings))),
         every=settings.reap_seconds,
         delay=settings.lease_seconds,
     )

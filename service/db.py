@@ -5,27 +5,37 @@ from __future__ import annotations
 import enum
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
+    Double,
     Engine,
     Enum,
     MetaData,
     create_engine,
     event,
     func,
+    literal_column,
     make_url,
     select,
-    text,
 )
+from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.pool import NullPool
 
 from service.contract.errors import Unavailable
+
+_NOW = "srtune.now"
+_CLOCKS = {
+    "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
+    "postgresql": "extract(epoch FROM clock_timestamp())",
+}
 
 
 class Row(DeclarativeBase):
@@ -56,6 +66,8 @@ class Database:
     def __init__(self, url: str) -> None:
         self.sqlite = make_url(url).get_backend_name() == "sqlite"
         self.engine = _sqlite(url) if self.sqlite else _postgres(url)
+        # Rebuilding a table takes as long as it takes; everything else has limits.
+        self._unhurried = self.engine if self.sqlite else create_engine(url, poolclass=NullPool)
         # SQLite has one writer. Queueing for it here hands over at once; its own busy handler
         # sleeps between tries, and with many threads some of them sleep for seconds.
         self._turn: AbstractContextManager[object] = (
@@ -85,7 +97,7 @@ class Database:
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
         """A transaction that changes tables; SQLite rebuilds them, so it must not cascade."""
-        with self._turn, _translated(), self.engine.connect() as connection:
+        with self._turn, _translated(), self._unhurried.connect() as connection:
             if self.sqlite:
                 connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -106,6 +118,16 @@ def lock(session: Session, name: str) -> None:
     lock_connection(session.connection(), name)
 
 
+def lock_all(session: Session, names: Iterable[str]) -> None:
+    """`lock` for several names in one statement, in one order for everybody."""
+    if session.get_bind().dialect.name == "postgresql":
+        keys = select(func.unnest(array(sorted(names))).label("name")).subquery()
+        ordered = select(keys.c.name).order_by(keys.c.name).subquery()
+        session.execute(
+            select(func.pg_advisory_xact_lock(func.hashtextextended(ordered.c.name, 0)))
+        )
+
+
 def lock_connection(connection: Connection, name: str) -> None:
     """`lock` for those who have no session."""
     if connection.dialect.name == "postgresql":
@@ -113,14 +135,24 @@ def lock_connection(connection: Connection, name: str) -> None:
 
 
 def now(session: Session) -> float:
-    """Unix seconds by the database's clock, the only one that decides about leases."""
+    """Unix seconds by the database's clock, the only one that decides about leases.
+
+    Read once per transaction: everything in it happens at one time.
+    """
+    if _NOW not in session.info:
+        set_now(session, session.execute(select(clock(session))).scalar_one())
+    return float(session.info[_NOW])
+
+
+def clock(session: Session) -> ColumnElement[float]:
+    """The database's clock as a column, for statements that read something else as well."""
     dialect = session.get_bind().dialect.name
-    clock = (
-        "SELECT (julianday('now') - 2440587.5) * 86400.0"
-        if dialect == "sqlite"
-        else "SELECT extract(epoch FROM clock_timestamp())"
-    )
-    return float(session.execute(text(clock)).scalar_one())
+    return literal_column(_CLOCKS[dialect], Double)
+
+
+def set_now(session: Session, at: float) -> None:
+    """Let `now` be what `clock` said in this transaction; the first word counts."""
+    session.info.setdefault(_NOW, float(at))
 
 
 @contextmanager
@@ -139,8 +171,18 @@ def _translated() -> Iterator[None]:
 
 
 def _postgres(url: str) -> Engine:
+    from service.postgres import connect
+
     # As many connections as the server has threads for requests: nobody waits for one.
-    return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=40)
+    engine = create_engine(
+        url, pool_pre_ping=True, pool_size=10, max_overflow=40, pool_timeout=10, pool_use_lifo=True
+    )
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: Any, _record: Any, given: Any, options: dict[str, Any]) -> Any:
+        return connect(*given, **options)
+
+    return engine
 
 
 def _sqlite(url: str) -> Engine:

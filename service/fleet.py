@@ -7,30 +7,33 @@ import secrets
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from service.contract.access import LOCAL, Caller
 from service.contract.errors import WorkerNotFound
 from service.contract.trial import TrialState
 from service.contract.worker import Device, Registration, WorkerState, WorkerView
 from service.db import lock, now
 from service.models import Study, Trial, Worker
+from service.ownership import take
 from service.states import heard_from
 
 #: A worker is gone when nothing was heard for so many lease times.
 _SILENT_LEASES = 3.0
 
 
-def register(session: Session, registration: Registration) -> Worker:
+def register(session: Session, registration: Registration, caller: Caller = LOCAL) -> Worker:
     """Know a worker; the same name gets its id back, so that a restart is no stranger."""
     lock(session, f"worker:{registration.name}")
     worker = session.scalars(select(Worker).where(Worker.name == registration.name)).first()
     if worker is None:
-        worker = Worker(id=f"w{secrets.token_hex(6)}", name=registration.name)
+        worker = Worker(id=f"w{secrets.token_hex(6)}", name=registration.name, last_seen=0.0)
     worker.host = registration.host
     worker.devices = [device.model_dump(mode="json") for device in registration.devices]
     worker.slots = registration.slots
     worker.labels = registration.labels
     worker.version = registration.version
+    take(session, caller, worker)
     # Who starts again wants work again, whatever was said to its former life.
-    worker.state = WorkerState.ACTIVE
+    worker.state, worker.reason, worker.failures = WorkerState.ACTIVE, "", 0
     heard_from(session, worker)
     session.add(worker)
     session.flush()
@@ -64,6 +67,8 @@ def workers(session: Session) -> list[WorkerView]:
             name=worker.name,
             host=worker.host,
             state=worker.state,
+            reason=worker.reason,
+            failures=worker.failures,
             devices=[Device.model_validate(device) for device in worker.devices],
             slots=worker.slots,
             labels=worker.labels,
@@ -79,7 +84,11 @@ def bury(session: Session, *, lease_seconds: float) -> list[str]:
     """Mark workers nothing was heard of for long as gone; their names."""
     before = now(session) - _SILENT_LEASES * lease_seconds
     silent = session.scalars(
-        select(Worker).where(Worker.state != WorkerState.GONE, Worker.last_seen < before)
+        select(Worker).where(
+            # Others stay what they are, or a word from them would make them active again.
+            Worker.state == WorkerState.ACTIVE,
+            Worker.last_seen < before,
+        )
     ).all()
     for worker in silent:
         worker.state = WorkerState.GONE

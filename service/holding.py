@@ -2,72 +2,110 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.contract.errors import LeaseLost, StudyNotFound
+from service.contract.errors import LeaseLost
 from service.contract.trial import Action, Verdict
-from service.models import Attempt, Study, Trial, Worker
-from service.states import heard_from, locked
+from service.db import clock, set_now
+from service.models import Attempt, Report, Study, Trial, Worker
+from service.states import heard_from
 
 _END_ACTIONS = {"pruned": Action.PRUNE, "cancelled": Action.STOP}
+_HELD, _RUNGS = "srtune.held", "srtune.rungs"
 
 
 @dataclass(frozen=True)
 class Held:
-    """An attempt with its trial and its study; `over` once it has ended, however."""
+    """An attempt with its trial, study and worker; `over` once it has ended, however."""
 
     study: Study
     trial: Trial
     attempt: Attempt
+    worker: Worker
 
     @property
     def over(self) -> bool:
         return self.attempt.ended is not None
 
 
+def load(session: Session, lease_ids: Iterable[str], *, rungs: bool = False) -> None:
+    """Read and lock what these leases are about, for `held_by` and (on request) `rungs_of`.
+
+    Studies are locked in the order of their ids, then their trials: whoever changes a trial holds
+    its study, so one order of locks suffices against deadlocks. Attempts are locked with them, or
+    a wait for the study's lock would show them as they were before the wait.
+    """
+    wanted = set(lease_ids)
+    statement = (
+        select(Study, Trial, Attempt, Worker, clock(session))
+        .join(Trial, Trial.study_id == Study.id)
+        .join(Attempt, Attempt.trial_uid == Trial.uid)
+        .join(Worker, Worker.id == Attempt.worker_id)
+        .where(Attempt.lease_id.in_(wanted))
+        .order_by(Study.id, Trial.number, Attempt.token)
+        .with_for_update(of=[Study, Trial, Attempt])
+        .execution_options(populate_existing=True)
+    )
+    found: dict[str, Held | None] = dict.fromkeys(wanted)
+    for study, trial, attempt, worker, at in session.execute(statement):
+        found[attempt.lease_id] = Held(study, trial, attempt, worker)
+        set_now(session, at)
+    session.info.setdefault(_HELD, {}).update(found)
+    if rungs:
+        _load_rungs(session, {held.trial.uid for held in found.values() if held is not None})
+
+
 def held_by(session: Session, lease_id: str, token: int) -> Held:
     """The attempt behind a lease, its study locked; LeaseLost for a lease nobody was given."""
-    found = session.execute(
-        select(Attempt, Trial.study_id)
-        .join(Trial, Trial.uid == Attempt.trial_uid)
-        .where(Attempt.lease_id == lease_id)
-    ).one_or_none()
-    if found is None:
+    if lease_id not in session.info.get(_HELD, {}):
+        load(session, [lease_id])
+    held: Held | None = session.info[_HELD][lease_id]
+    if held is None:
         raise LeaseLost(f"there is no lease {lease_id}; its study may be deleted; ask for another")
-    attempt, study_id = found
-    if attempt.token != token:
+    if held.attempt.token != token:
         raise LeaseLost(f"token {token} does not belong to lease {lease_id}; ask for another lease")
-    try:
-        study = locked(session, study_id)
-    except StudyNotFound as error:
-        raise LeaseLost(f"the study of lease {lease_id} was just deleted; stop training") from error
-    trial = session.get_one(Trial, attempt.trial_uid, with_for_update=True, populate_existing=True)
-    # Somebody may have ended it while we waited for the lock.
-    session.refresh(attempt)
-    return Held(study, trial, attempt)
+    return held
+
+
+def worker_of(session: Session, lease_id: str) -> Worker | None:
+    """Who was given a lease; None if nobody was."""
+    if lease_id not in session.info.get(_HELD, {}):
+        load(session, [lease_id])
+    held: Held | None = session.info[_HELD][lease_id]
+    return None if held is None else held.worker
+
+
+def rungs_of(session: Session, trial: Trial) -> dict[int, Report]:
+    """What was reported of a trial, by step; whoever adds a report adds it here, too."""
+    if trial.uid not in session.info.get(_RUNGS, {}):
+        _load_rungs(session, {trial.uid})
+    rungs: dict[int, Report] = session.info[_RUNGS][trial.uid]
+    return rungs
 
 
 def parting(held: Held) -> Verdict:
     """What a worker hears that still trains a trial which was ended for it."""
     action = _END_ACTIONS.get(held.attempt.outcome)
     if action is None:
-        raise _lost(held)
+        raise lost(held)
     return Verdict(action=action, reason=held.attempt.reason)
 
 
-def repeated(held: Held, outcome: str) -> bool:
-    """Whether this very end was recorded before; LeaseLost if the attempt ended otherwise."""
+def repeated(held: Held, *outcomes: str) -> bool:
+    """Whether one of these ends was recorded before; LeaseLost if the attempt ended otherwise."""
     if not held.over:
         return False
-    if held.attempt.outcome != outcome:
-        raise _lost(held)
+    if held.attempt.outcome not in outcomes:
+        raise lost(held)
     return True
 
 
-def _lost(held: Held) -> LeaseLost:
+def lost(held: Held) -> LeaseLost:
+    """What a worker hears whose attempt is over."""
     return LeaseLost(
         f"the lease {held.attempt.lease_id} of trial {held.trial.uid} is over "
         f"({held.attempt.outcome}); stop training it"
@@ -76,4 +114,11 @@ def _lost(held: Held) -> LeaseLost:
 
 def hear(session: Session, held: Held) -> None:
     """Note that the attempt's worker spoke."""
-    heard_from(session, session.get_one(Worker, held.attempt.worker_id))
+    heard_from(session, held.worker)
+
+
+def _load_rungs(session: Session, uids: set[str]) -> None:
+    rungs: dict[str, dict[int, Report]] = {uid: {} for uid in uids}
+    for row in session.scalars(select(Report).where(Report.trial_uid.in_(uids))):
+        rungs[row.trial_uid][row.step] = row
+    session.info.setdefault(_RUNGS, {}).update(rungs)

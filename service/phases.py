@@ -13,7 +13,7 @@ from service.contract.trial import StudyState, TrialKind, TrialState
 from service.contract.vocabulary import Vocabulary
 from service.db import now
 from service.models import Study, Trial
-from service.queue import any_open, cancel_open, enqueue, search_trials, trials_of
+from service.queue import cancel_open, enqueue, trials_of
 from service.scores import device_seconds
 from service.states import STUDY_ENDS, move_study
 from service.tuner import Space, front, knee, translate_named
@@ -35,8 +35,8 @@ def advance(session: Session, study: Study, vocabulary: Vocabulary) -> None:
         _seed(session, study, vocabulary)
     if study.state is StudyState.ACTIVE:
         _end_search(session, study, vocabulary)
-    elif study.state is StudyState.CONFIRMING and not any_open(session, study):
-        move_study(session, study, StudyState.FINISHED, "the best are confirmed")
+    elif study.state is StudyState.CONFIRMING:
+        _end_confirming(session, study)
 
 
 def overspent(session: Session, study: Study, definition: StudyDefinition) -> str | None:
@@ -57,6 +57,11 @@ def overspent(session: Session, study: Study, definition: StudyDefinition) -> st
 
 
 def _give_up_without_start(session: Session, study: Study) -> None:
+    late = overspent(session, study, study.parsed())
+    if late is not None:
+        cancel_open(session, study, late)
+        move_study(session, study, StudyState.FAILED, f"{late} before the start was made")
+        return
     start = session.scalars(
         select(Trial).where(Trial.study_id == study.id, Trial.kind == TrialKind.START)
     ).first()
@@ -94,10 +99,11 @@ def _end_search(session: Session, study: Study, vocabulary: Vocabulary) -> None:
     definition = study.parsed()
     late = overspent(session, study, definition)
     if late is not None:
-        cancel_open(session, study, late, untried_only=True)
-    elif search_trials(session, study) < definition.budget.trials:
+        # What still trains ends too: a budget that running trials may overdraw is none.
+        cancel_open(session, study, late)
+    elif study.searched < definition.budget.trials:
         return
-    if any_open(session, study):
+    if study.unfinished:
         return
     complete = [
         trial
@@ -111,6 +117,15 @@ def _end_search(session: Session, study: Study, vocabulary: Vocabulary) -> None:
         _confirm(session, study, definition, vocabulary, complete)
     else:
         move_study(session, study, StudyState.FINISHED, spent)
+
+
+def _end_confirming(session: Session, study: Study) -> None:
+    late = overspent(session, study, study.parsed())
+    if late is not None:
+        cancel_open(session, study, late)
+        move_study(session, study, StudyState.FINISHED, f"{late} before all repeats were made")
+    elif not study.unfinished:
+        move_study(session, study, StudyState.FINISHED, "the best are confirmed")
 
 
 def _confirm(

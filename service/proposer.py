@@ -18,9 +18,10 @@ from service.contract.vocabulary import Vocabulary
 from service.db import Database, lock
 from service.models import Study, Trial
 from service.phases import overspent
-from service.queue import enqueue, search_trials
+from service.queue import enqueue
 from service.states import locked
-from service.tuner import Coordinates, Memory, Observation, Space
+from service.tuner import Coordinates, Observation, Space
+from service.tuner.memory import Memory
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _wants(session: Session, study: Study) -> bool:
     definition = study.parsed()
     return (
         study.state is StudyState.ACTIVE
-        and search_trials(session, study) < definition.budget.trials
+        and study.searched < definition.budget.trials
         and overspent(session, study, definition) is None
     )
 

@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from service import trail
 from service.contract.errors import Unavailable
 
 logger = logging.getLogger(__name__)
-_PATIENCE = 10.0
+#: Seconds an act under way is waited for; what it did not commit by then counts for nothing.
+_PATIENCE = 1.5
 
 
 class Pulse:
@@ -31,6 +33,11 @@ class Pulse:
         """Act as soon as the present act is over."""
         self._woken.set()
 
+    def end(self) -> None:
+        """Act no more after the present act; does not wait for it."""
+        self._ended.set()
+        self._woken.set()
+
     @contextmanager
     def beating(self) -> Iterator[Pulse]:
         """Run inside of this block; an act under way is waited for at its end."""
@@ -38,11 +45,14 @@ class Pulse:
         try:
             yield self
         finally:
-            self._ended.set()
-            self._woken.set()
+            self.end()
             self._thread.join(_PATIENCE)
 
     def _run(self) -> None:
+        with trail.on(work=self._thread.name):
+            self._beat()
+
+    def _beat(self) -> None:
         self._ended.wait(self._delay)
         while not self._ended.is_set():
             self._woken.clear()

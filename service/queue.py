@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.contract.trial import TrialKind, TrialState
@@ -41,6 +41,8 @@ def enqueue(
         created=now(session),
     )
     study.next_number += 1
+    study.unfinished += 1
+    study.searched += kind is TrialKind.SEARCH
     session.add(trial)
     touch(study, trial)
     session.flush()
@@ -58,32 +60,8 @@ def trials_of(session: Session, study: Study, *kinds: TrialKind) -> list[Trial]:
     )
 
 
-def search_trials(session: Session, study: Study) -> int:
-    """How many trials count against the budget, however they ended."""
-    return session.execute(
-        select(func.count()).where(Trial.study_id == study.id, Trial.kind == TrialKind.SEARCH)
-    ).scalar_one()
-
-
-def any_open(session: Session, study: Study) -> bool:
-    """Whether a trial waits or trains."""
-    return (
-        session.scalar(
-            select(Trial.uid)
-            .where(Trial.study_id == study.id, Trial.state.in_(TRIAL_OPEN))
-            .limit(1)
-        )
-        is not None
-    )
-
-
-def cancel_open(session: Session, study: Study, reason: str, *, untried_only: bool = False) -> None:
-    """End what waits or trains without a result; workers hear it at their next heartbeat.
-
-    `untried_only` spares trials somebody has worked on.
-    """
+def cancel_open(session: Session, study: Study, reason: str) -> None:
+    """End what waits or trains without a result; workers hear it at their next heartbeat."""
     wanted = select(Trial).where(Trial.study_id == study.id, Trial.state.in_(TRIAL_OPEN))
-    if untried_only:
-        wanted = wanted.where(Trial.token == 0)
     for trial in session.scalars(wanted.order_by(Trial.number)).all():
         move_trial(session, trial, TrialState.CANCELLED, reason)

@@ -6,6 +6,7 @@ import logging
 
 from sqlalchemy import delete, select
 
+from service.attempts import lapse
 from service.blobs import Blobs
 from service.contract.errors import LeaseLost, StudyNotFound
 from service.contract.trial import StudyState, TrialState
@@ -17,7 +18,6 @@ from service.phases import advance, overspent
 from service.settings import Settings
 from service.states import locked
 from service.studies import wanted_blobs
-from service.trials import lapse
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def sweep(database: Database, vocabulary: Vocabulary, settings: Settings) -> lis
             select(Trial.uid).where(Trial.state == TrialState.LEASED, Trial.expires < now(session))
         ).all()
         active = session.scalars(
-            select(Study).where(Study.state == StudyState.ACTIVE, Study.seeded.is_(True))
+            select(Study).where(Study.state.in_((StudyState.ACTIVE, StudyState.CONFIRMING)))
         ).all()
         late = [s.id for s in active if overspent(session, s, s.parsed()) is not None]
     lapsed = [uid for uid in overdue if _lapse(database, uid, vocabulary, settings)]

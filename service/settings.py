@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class Settings(BaseSettings):
@@ -16,7 +18,9 @@ class Settings(BaseSettings):
 
     data: Path = Field(default=Path("srtune-data"), description="The one data folder.")
     database: str | None = Field(
-        default=None, description="PostgreSQL URL; default: SQLite in the data folder."
+        default=None,
+        repr=False,  # it may hold a password
+        description="PostgreSQL URL; default: SQLite in the data folder.",
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8470, ge=0, le=65535, description="Port to listen on.")
@@ -31,9 +35,66 @@ class Settings(BaseSettings):
         default=None, description="An MLflow elsewhere; default: our own child process."
     )
     mlflow: bool = Field(default=True, description="Keep the lab book at all.")
+    drain_seconds: float = Field(
+        default=0.5,
+        ge=0,
+        le=2,
+        description="Told to end, say so in /readyz for so long before nothing new is accepted.",
+    )
     public_url: str | None = Field(
         default=None, description="How browsers reach this service; for links."
     )
+
+    hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names under which browsers and programs reach this service, with commas.",
+    )
+    origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Web pages of other sites that may use this service: https://lab.example.org,...",
+    )
+    max_body: int = Field(default=1024**2, ge=1, description="Bytes of one JSON body.")
+    rate: float = Field(
+        default=1000.0,
+        ge=0,
+        description="Requests per second of one token, or of one address without; 0: no limit. "
+        "A worker's calls about its leases count a tenth.",
+    )
+    guesses: int = Field(
+        default=20, ge=0, description="Wrong tokens of one address before it has to wait; 0: never."
+    )
+    head_seconds: float = Field(
+        default=10.0, gt=0, description="A request's head must arrive within this."
+    )
+    body_seconds: float = Field(
+        default=30.0, gt=0, description="A request's body may keep us waiting so long."
+    )
+
+    @field_validator("hosts", "origins", mode="before")
+    @classmethod
+    def _listed(cls, words: object) -> object:
+        if isinstance(words, str):
+            return tuple(word.strip() for word in words.split(",") if word.strip())
+        return words
+
+    @field_validator("origins")
+    @classmethod
+    def _single_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            # `*` would let every page that somebody here looks at act for them.
+            if not re.fullmatch(r"https?://[^/*\s]+", origin):
+                raise ValueError(
+                    f"{origin} is no origin; write each as https://host or with a port"
+                )
+        return origins
+
+    @field_validator("database")
+    @classmethod
+    def _readable(cls, url: str | None) -> str | None:
+        # Half of a password with an @ in it would be taken for a host, and shown as one.
+        if url is not None and url.count("@") > 1:
+            raise ValueError("it has more than one @; write an @ in the password as %40")
+        return url
 
     @field_validator("data")
     @classmethod

@@ -1,7 +1,8 @@
 """The one table of legal moves, and the only functions that make them.
 
 Every change that pages or projections should hear of passes through here: it counts up the study's
-`revision` and stamps the trial with it. Ends and first leases also count up the study's `clock`.
+`revision` and stamps the trial with it. Ends and first leases also count up the study's `clock`,
+and the counts that decisions read instead of all trials are kept here.
 The caller holds the study's row locked (`locked`), so that counts never collide.
 """
 
@@ -9,6 +10,8 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
+from service import audit
+from service.contract.access import SERVICE
 from service.contract.errors import IllegalMove, StudyNotFound
 from service.contract.trial import StudyState, TrialState
 from service.contract.worker import WorkerState
@@ -44,12 +47,14 @@ TRIAL_MOVES: dict[TrialState, frozenset[TrialState]] = {
             TrialState.QUEUED,
             TrialState.COMPLETE,
             TrialState.PRUNED,
+            TrialState.DIVERGED,
             TrialState.FAILED,
             TrialState.CANCELLED,
         }
     ),
     TrialState.COMPLETE: frozenset(),
     TrialState.PRUNED: frozenset(),
+    TrialState.DIVERGED: frozenset(),
     TrialState.FAILED: frozenset(),
     TrialState.CANCELLED: frozenset(),
 }
@@ -57,6 +62,10 @@ TRIAL_MOVES: dict[TrialState, frozenset[TrialState]] = {
 STUDY_ENDS = frozenset(state for state, moves in STUDY_MOVES.items() if not moves)
 TRIAL_ENDS = frozenset(state for state, moves in TRIAL_MOVES.items() if not moves)
 TRIAL_OPEN = frozenset(TRIAL_MOVES) - TRIAL_ENDS
+
+
+#: `last_seen` may be this old although the worker just spoke.
+_HEARD_SECONDS = 1.0
 
 
 def locked(session: Session, study_id: str) -> Study:
@@ -81,6 +90,8 @@ def move_study(session: Session, study: Study, to: StudyState, reason: str = "")
     study.reason = reason
     if to in STUDY_ENDS:
         study.finished = now(session)
+        if to is not StudyState.STOPPED:  # which people do, and their routes note it
+            audit.note(session, SERVICE, f"study.{to}", study.id, f"{study.name}: {reason}")
     touch(study)
 
 
@@ -98,8 +109,8 @@ def move_trial(
         )
     study = session.get_one(Study, trial.study_id)
     if trial.state is TrialState.LEASED:
-        attempt = session.get_one(Attempt, (trial.uid, trial.token))
-        attempt.ended, attempt.outcome, attempt.reason = now(session), outcome or to.value, reason
+        _end_attempt(session, study, trial, outcome or to.value, reason)
+    _count(study, trial, to)
     trial.state = to
     trial.reason = reason
     if to is TrialState.LEASED and trial.leased_clock is None:
@@ -114,6 +125,23 @@ def move_trial(
     touch(study, trial)
 
 
+def _end_attempt(session: Session, study: Study, trial: Trial, outcome: str, reason: str) -> None:
+    attempt = session.get_one(Attempt, (trial.uid, trial.token))
+    attempt.ended, attempt.outcome, attempt.reason = now(session), outcome, reason
+    study.device_seconds += max(attempt.ended - attempt.started, 0.0)
+    study.attempts_ended += 1
+
+
+def _count(study: Study, trial: Trial, to: TrialState) -> None:
+    """Keep the study's counts of its trials, `trial` about to move."""
+    study.running += (to is TrialState.LEASED) - (trial.state is TrialState.LEASED)
+    study.unfinished -= to in TRIAL_ENDS
+    again = trial.token > 0
+    study.interrupted += (again and to is TrialState.QUEUED) - (
+        again and trial.state is TrialState.QUEUED
+    )
+
+
 def touch(study: Study, *trials: Trial) -> None:
     """Make a change that is no move known to those who watch revisions."""
     study.revision += 1
@@ -123,7 +151,10 @@ def touch(study: Study, *trials: Trial) -> None:
 
 def heard_from(session: Session, worker: Worker) -> None:
     """A worker spoke: it is not gone (any more)."""
-    worker.last_seen = now(session)
+    at = now(session)
+    # Every message counts, but a row is not written for each: gone is who is silent for long.
+    if at - worker.last_seen > _HEARD_SECONDS or worker.last_seen > at:
+        worker.last_seen = at
     if worker.state is WorkerState.GONE:
         worker.state = WorkerState.ACTIVE
 

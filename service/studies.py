@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
-from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import delete as delete_rows
 from sqlalchemy import select
@@ -17,31 +14,18 @@ from service.contract.errors import (
     IllegalMove,
     InvalidRequest,
     InvalidStudy,
-    KeyReused,
     Problem,
     StudyNotFound,
 )
 from service.contract.study import StudyDefinition
 from service.contract.trial import EnqueueRequest, StudyState, TrialKind
 from service.contract.vocabulary import Vocabulary
-from service.db import lock, now
-from service.models import Idempotency, Study, Trial
+from service.db import now
+from service.models import Study, Trial
 from service.phases import advance
 from service.queue import cancel_open, enqueue
 from service.states import STUDY_ENDS, locked, move_study
 from service.tuner import Space, check_space
-
-
-@dataclass(frozen=True)
-class Key:
-    """An Idempotency-Key and the body it came with."""
-
-    value: str
-    body: bytes
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(self.body).hexdigest()
 
 
 def validate(raw: object, vocabulary: Vocabulary) -> StudyDefinition:
@@ -62,7 +46,7 @@ def problems(raw: object, vocabulary: Vocabulary) -> list[Problem]:
     return []
 
 
-def create(session: Session, raw: object, vocabulary: Vocabulary) -> Study:
+def create(session: Session, raw: object, vocabulary: Vocabulary, *, owner: str = "local") -> Study:
     """Store a study and offer its start job to the workers."""
     definition = validate(raw, vocabulary)
     study = Study(
@@ -70,7 +54,9 @@ def create(session: Session, raw: object, vocabulary: Vocabulary) -> Study:
         name=definition.name,
         definition=json.loads(definition.model_dump_json()),
         state=StudyState.DRAFT,
+        owner=owner,
         priority=definition.priority,
+        weight=definition.weight,
         created=now(session),
         revision=0,
         clock=0,
@@ -82,26 +68,6 @@ def create(session: Session, raw: object, vocabulary: Vocabulary) -> Study:
     enqueue(session, study, kind=TrialKind.START, origin="start", seed=definition.training.seed)
     move_study(session, study, StudyState.ACTIVE)
     return study
-
-
-def remembered(session: Session, key: Key) -> dict[str, Any] | None:
-    """The first answer to this key, if it came before; KeyReused if it came with another body."""
-    lock(session, f"key:{key.value}")
-    row = session.get(Idempotency, key.value)
-    if row is None:
-        return None
-    if row.body_sha256 != key.digest:
-        raise KeyReused(
-            f"the Idempotency-Key {key.value} came before with another body; use a new key"
-        )
-    return row.answer
-
-
-def remember(session: Session, key: Key, answer: dict[str, Any]) -> None:
-    """Keep an answer, so that a repeat of the request gets it instead of a second study."""
-    session.add(
-        Idempotency(key=key.value, body_sha256=key.digest, answer=answer, created=now(session))
-    )
 
 
 def find(session: Session, ref: str) -> Study:
@@ -188,6 +154,9 @@ def add_trial(session: Session, ref: str, request: EnqueueRequest, vocabulary: V
     study = locked(session, find(session, ref).id)
     if study.state in STUDY_ENDS or study.state is StudyState.CONFIRMING:
         raise IllegalMove(f"study {study.name} is {study.state} and takes no more trials")
+    budget = study.parsed().budget.trials
+    if study.searched >= budget:
+        raise IllegalMove(f"study {study.name} has used up its budget of {budget} trials")
     calibration = study.calibrated()
     if calibration is None:
         raise IllegalMove(

@@ -1,87 +1,143 @@
-"""Who may do what: bearer tokens, of which only digests are stored."""
+"""Bearer tokens: made, listed, revoked, and recognised; only digests of them are stored."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import secrets
-from enum import StrEnum
+from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, exists, or_, select, update
 from sqlalchemy.orm import Session
 
-from service.contract.errors import Forbidden, InvalidRequest, Unauthorized
+from service.contract.access import IMPLIED, OPERATOR, Caller, TokenView
+from service.contract.access import Scope as Scope
+from service.contract.errors import InvalidRequest, TokenNotFound, Unauthorized
 from service.db import Database, now
 from service.models import Token
 from service.settings import Settings
 
 
-class Scope(StrEnum):
-    """What a token allows; `admin` allows everything."""
-
-    READ = "read"  #: look at studies, trials, workers and pages
-    SUBMIT = "submit"  #: create studies and change their state
-    WORKER = "worker"  #: lease trials and report about them
-    ADMIN = "admin"  #: everything
-
-
-#: Whoever may submit or train may also look.
-_IMPLIED = {
-    Scope.READ: frozenset({Scope.READ}),
-    Scope.SUBMIT: frozenset({Scope.SUBMIT, Scope.READ}),
-    Scope.WORKER: frozenset({Scope.WORKER, Scope.READ}),
-    Scope.ADMIN: frozenset(Scope),
-}
-
-
 def create_token(
-    session: Session, name: str, scopes: list[Scope], *, valid_for: float | None = None
+    session: Session,
+    name: str,
+    scopes: list[Scope],
+    *,
+    owner: str = "local",
+    valid_for: float | None = None,
 ) -> str:
     """A new secret, returned this once; `valid_for` in seconds, default for ever."""
+    return make_token(session, name, scopes, owner=owner, valid_for=valid_for)[1]
+
+
+def make_token(
+    session: Session,
+    name: str,
+    scopes: list[Scope],
+    *,
+    owner: str,
+    valid_for: float | None,
+) -> tuple[Token, str]:
+    """A token's row with its secret."""
     if not scopes:
         raise InvalidRequest(f"token {name} has no scopes; give some of {', '.join(Scope)}")
     secret = f"srt_{secrets.token_urlsafe(32)}"
     created = now(session)
-    session.add(
-        Token(
-            sha256=_digest(secret),
-            name=name,
-            scopes=[scope.value for scope in scopes],
-            created=created,
-            expires=None if valid_for is None else created + valid_for,
-        )
+    token = Token(
+        sha256=digest(secret),
+        id=f"t{secrets.token_hex(6)}",
+        name=name,
+        owner=owner,
+        scopes=[scope.value for scope in dict.fromkeys(scopes)],
+        created=created,
+        expires=None if valid_for is None else created + valid_for,
+        revoked=False,
     )
-    return secret
+    session.add(token)
+    session.flush()
+    return token, secret
 
 
-def revoke_token(session: Session, name: str) -> int:
-    """Make all tokens of this name worthless; how many there were."""
-    tokens = session.scalars(select(Token).where(Token.name == name, ~Token.revoked)).all()
-    for token in tokens:
+def list_tokens(session: Session) -> list[TokenView]:
+    """Every token ever made, the newest first; without secrets, which nobody knows any more."""
+    found = session.scalars(select(Token).order_by(Token.created.desc(), Token.id))
+    return [token_view(token) for token in found]
+
+
+def token_view(token: Token) -> TokenView:
+    """A token as everybody may see it."""
+    return TokenView(
+        id=token.id,
+        name=token.name,
+        owner=token.owner,
+        scopes=[Scope(word) for word in token.scopes],
+        created=token.created,
+        expires=token.expires,
+        revoked=token.revoked,
+        last_used=token.last_used,
+    )
+
+
+def revoke_token(session: Session, ref: str) -> list[Token]:
+    """Make worthless the token of this id, or all of this name; those that were not yet.
+
+    TokenNotFound if there never was one.
+    """
+    tokens = session.scalars(select(Token).where(or_(Token.id == ref, Token.name == ref))).all()
+    if not tokens:
+        raise TokenNotFound(f"no token has the id or name {ref!r}; see GET /tokens")
+    valid = [token for token in tokens if not token.revoked]
+    for token in valid:
         token.revoked = True
-    return len(tokens)
+    return valid
 
 
-def authorize(session: Session, settings: Settings, secret: str | None, scope: Scope) -> None:
-    """Pass if this secret allows this; Unauthorized or Forbidden otherwise."""
-    if settings.token is not None and _same(secret, settings.token.get_secret_value()):
-        return
-    if secret is None:
-        if _open(session, settings):
-            return
-        raise Unauthorized("a token is needed here; send `Authorization: Bearer TOKEN`")
-    token = session.get(Token, _digest(secret))
-    if token is None or token.revoked:
-        if _open(session, settings):
-            return
-        raise Unauthorized("the service does not know this token; ask for a new one")
-    if token.expires is not None and token.expires <= now(session):
-        raise Unauthorized(f"the token {token.name} has expired; ask for a new one")
-    allowed = frozenset[Scope]().union(*(_IMPLIED[Scope(name)] for name in token.scopes))
-    if scope not in allowed:
-        raise Forbidden(
-            f"the token {token.name} has the scopes {', '.join(token.scopes)}; this needs {scope}"
-        )
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What a secret is worth: its caller, or why it is worth nothing."""
+
+    caller: Caller | None
+    refusal: str = ""
+    #: Seconds until it expires.
+    lasts: float | None = None
+    #: Whether the service never heard of it, as with guesses.
+    unknown: bool = False
+
+    def admitted(self) -> Caller:
+        """The caller; Unauthorized if there is none."""
+        if self.caller is None:
+            raise Unauthorized(self.refusal)
+        return self.caller
+
+
+_UNKNOWN = Pass(None, "the service does not know this token; ask for a new one", unknown=True)
+NO_TOKEN = Pass(None, "a token is needed here; send `Authorization: Bearer TOKEN`")
+
+
+def passes(session: Session, digests: set[str]) -> dict[str, Pass]:
+    """What these digests are worth now, in one statement."""
+    at = now(session)
+    rows = session.scalars(select(Token).where(Token.sha256.in_(digests)))
+    known = {row.sha256: _pass(row, at) for row in rows}
+    return {one: known.get(one, _UNKNOWN) for one in digests}
+
+
+def any_token(session: Session) -> bool:
+    """Whether anybody ever made a token."""
+    return bool(session.execute(select(exists(select(Token.sha256)))).scalar_one())
+
+
+def is_valid(session: Session, token_id: str) -> bool:
+    """Whether a token, by its id, still opens anything."""
+    live: ColumnElement[bool] = or_(Token.expires.is_(None), Token.expires > now(session))
+    found = select(exists().where(Token.id == token_id, ~Token.revoked, live))
+    return bool(session.execute(found).scalar_one())
+
+
+def note_uses(session: Session, digests: set[str]) -> None:
+    """Remember that these tokens were used."""
+    used = update(Token).where(Token.sha256.in_(digests)).values(last_used=now(session))
+    session.execute(used, execution_options={"synchronize_session": False})
 
 
 def check_binding(settings: Settings, database: Database) -> None:
@@ -89,25 +145,32 @@ def check_binding(settings: Settings, database: Database) -> None:
     if settings.loopback or settings.token is not None:
         return
     with database.reading() as session:
-        if _count(session) == 0:
+        if not any_token(session):
             raise InvalidRequest(
                 f"host {settings.host} is reachable from other machines and there is no token; "
                 "set SRTUNE_TOKEN, or listen on 127.0.0.1"
             )
 
 
-def _open(session: Session, settings: Settings) -> bool:
-    """On this machine only, and nobody ever asked for tokens."""
-    return settings.loopback and settings.token is None and _count(session) == 0
+def operator(settings: Settings, secret: str) -> Caller | None:
+    """The operator, if this is the token of the service's own environment."""
+    if settings.token is None:
+        return None
+    expected = settings.token.get_secret_value().encode()
+    same = hmac.compare_digest(secret.encode(), expected)
+    return OPERATOR if same and expected else None
 
 
-def _count(session: Session) -> int:
-    return session.execute(select(func.count()).select_from(Token)).scalar_one()
-
-
-def _same(secret: str | None, expected: str) -> bool:
-    return secret is not None and hmac.compare_digest(secret.encode(), expected.encode())
-
-
-def _digest(secret: str) -> str:
+def digest(secret: str) -> str:
+    """What is stored of a secret."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _pass(token: Token, at: float) -> Pass:
+    if token.revoked:
+        return Pass(None, f"the token {token.name} was revoked; ask for a new one")
+    if token.expires is not None and token.expires <= at:
+        return Pass(None, f"the token {token.name} has expired; ask for a new one")
+    scopes = frozenset[Scope]().union(*(IMPLIED[Scope(word)] for word in token.scopes))
+    lasts = None if token.expires is None else token.expires - at
+    return Pass(Caller(token.id, token.owner, scopes), lasts=lasts)

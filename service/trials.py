@@ -6,40 +6,34 @@ a lease that is over, or of somebody who never held it, raises LeaseLost and cha
 
 from __future__ import annotations
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.blobs import Blobs
-from service.contract.errors import InvalidRequest
+from service.contract.errors import IllegalMove, InvalidRequest
+from service.contract.study import StudyDefinition
 from service.contract.trial import (
     Action,
     Blob,
     Checkpoint,
-    Failure,
-    FailureCause,
     Heartbeat,
     Metrics,
     Release,
     Report,
     Result,
+    Rung,
     TrialKind,
     TrialState,
     Verdict,
 )
 from service.contract.vocabulary import Vocabulary
 from service.db import now
-from service.holding import Held, hear, held_by, parting, repeated
-from service.models import Attempt, Study, Trial, Worker
+from service.holding import Held, hear, held_by, parting, repeated, rungs_of
 from service.models import Report as ReportRow
+from service.models import Study, Trial
 from service.phases import advance
 from service.scores import scores_of
 from service.states import move_trial, touch
 from service.tuner import decide
-
-_RETRIED = frozenset({FailureCause.OUT_OF_MEMORY, FailureCause.STORAGE, FailureCause.ERROR})
-#: Seconds before the second attempt; doubled with every further one.
-BACK_OFF = 1.0
-_LONGEST_BACK_OFF = 60.0
 
 
 def heartbeat(session: Session, lease_id: str, beat: Heartbeat, *, lease_seconds: float) -> Verdict:
@@ -65,41 +59,31 @@ def report(
 ) -> Verdict:
     """Record scores and resume point together, and decide whether the trial goes on.
 
-    The first report of a step stays; its repeats get its verdict again.
+    The first report of a step stays; its repeats get its verdict again. Of several rungs in one
+    report each is judged as if it had come by itself, until one ends the trial.
     """
     held = held_by(session, lease_id, report.token)
-    stored = session.get(ReportRow, (held.trial.uid, report.step))
+    rungs = rungs_of(session, held.trial)
     if held.over:
-        late_repeat = stored is not None and stored.token == report.token
-        if stored is None or not late_repeat or held.attempt.outcome != "complete":
-            return parting(held)
-        return Verdict(action=Action(stored.verdict), reason=stored.reason)
+        return _late_repeat(held, rungs.get(report.step))
     if report.checkpoint is not None:
         _keep_resume(held.trial, report.checkpoint, blobs)
-    if stored is not None:
-        _prolong(session, held, lease_seconds)
-        return Verdict(
-            action=Action(stored.verdict), reason=stored.reason, expires_in=lease_seconds
-        )
-    row = ReportRow(
-        trial_uid=held.trial.uid,
-        step=report.step,
-        token=report.token,
-        metrics=report.metrics,
-        verdict=Action.CONTINUE.value,
-        at=now(session),
-    )
-    session.add(row)
-    held.trial.step = max(held.trial.step, report.step)
-    touch(held.study, held.trial)
     _prolong(session, held, lease_seconds)
-    session.flush()
-    verdict = _judge(session, held, report, vocabulary, lease_seconds)
-    row.verdict, row.reason = verdict.action.value, verdict.reason
-    if verdict.action is Action.PRUNE:
-        move_trial(session, held.trial, TrialState.PRUNED, verdict.reason)
-        session.flush()
-        advance(session, held.study, vocabulary)
+    verdict = Verdict(action=Action.CONTINUE, expires_in=lease_seconds)
+    for rung in [*report.earlier, Rung(step=report.step, metrics=report.metrics)]:
+        row = rungs.get(rung.step)
+        if row is None:
+            row = rungs[rung.step] = _record(session, held, rung)
+            verdict = _judge(session, held, row, vocabulary, lease_seconds)
+            row.verdict, row.reason = verdict.action.value, verdict.reason
+            if verdict.action is Action.PRUNE:
+                move_trial(session, held.trial, TrialState.PRUNED, verdict.reason)
+                advance(session, held.study, vocabulary)
+                return verdict
+        else:
+            verdict = Verdict(
+                action=Action(row.verdict), reason=row.reason, expires_in=lease_seconds
+            )
     return verdict
 
 
@@ -109,6 +93,7 @@ def complete(
     """Record the result of a trial; exactly one is ever accepted."""
     held = held_by(session, lease_id, result.token)
     if repeated(held, "complete"):
+        _check_same(held.trial, result)
         return
     study, trial = held.study, held.trial
     if trial.kind is TrialKind.START:
@@ -124,32 +109,9 @@ def complete(
     trial.train_seconds = result.train_seconds
     move_trial(session, trial, TrialState.COMPLETE)
     hear(session, held)
-    session.flush()
+    # A worker that brings a trial to its end is not the fault of what failed on it before.
+    held.worker.failures = 0
     advance(session, study, vocabulary)
-
-
-def fail(
-    session: Session,
-    lease_id: str,
-    failure: Failure,
-    *,
-    vocabulary: Vocabulary,
-    max_attempts: int,
-) -> None:
-    """End an attempt without a result: another follows, unless the cause or the number forbids."""
-    held = held_by(session, lease_id, failure.token)
-    if repeated(held, "failed"):
-        return
-    reason = f"{failure.cause.value}: {failure.message}"
-    hear(session, held)
-    _retry(
-        session,
-        held,
-        reason,
-        outcome="failed",
-        vocabulary=vocabulary,
-        allowed=max_attempts if failure.cause in _RETRIED else 0,
-    )
 
 
 def release(session: Session, lease_id: str, release: Release, *, blobs: Blobs) -> None:
@@ -163,21 +125,6 @@ def release(session: Session, lease_id: str, release: Release, *, blobs: Blobs) 
     held.trial.not_before = 0.0
     move_trial(session, held.trial, TrialState.QUEUED, release.reason, outcome="released")
     hear(session, held)
-
-
-def lapse(session: Session, uid: str, *, vocabulary: Vocabulary, max_attempts: int) -> bool:
-    """Take a trial from a worker that was not heard of in time; False if it was, after all."""
-    lease_id = session.scalar(select(Trial.lease_id).where(Trial.uid == uid))
-    token = session.scalar(select(Attempt.token).where(Attempt.lease_id == lease_id))
-    if lease_id is None or token is None:
-        return False
-    held = held_by(session, lease_id, token)
-    if held.over or held.trial.expires is None or held.trial.expires > now(session):
-        return False
-    worker = session.get_one(Worker, held.attempt.worker_id)
-    reason = f"worker {worker.name} was not heard of in time"
-    _retry(session, held, reason, outcome="lapsed", vocabulary=vocabulary, allowed=max_attempts)
-    return True
 
 
 def _prolong(session: Session, held: Held, lease_seconds: float) -> None:
@@ -214,17 +161,52 @@ def _record_start(study: Study, result: Result, blobs: Blobs) -> None:
     study.calibration = result.calibration.model_dump(mode="json")
 
 
+def _check_same(trial: Trial, result: Result) -> None:
+    if trial.metrics != result.metrics or trial.step != result.step:
+        raise IllegalMove(
+            f"trial {trial.uid} has its result already, with other scores; the first one stays"
+        )
+
+
+def _late_repeat(held: Held, stored: ReportRow | None) -> Verdict:
+    """The first answer again, for a report that comes twice and late; LeaseLost for a new one."""
+    if held.attempt.outcome != "complete" or stored is None or stored.token != held.attempt.token:
+        return parting(held)
+    return Verdict(action=Action(stored.verdict), reason=stored.reason)
+
+
+def _record(session: Session, held: Held, rung: Rung) -> ReportRow:
+    trial = held.trial
+    trial.step = max(trial.step, rung.step)
+    touch(held.study, trial)
+    row = ReportRow(
+        trial_uid=trial.uid,
+        step=rung.step,
+        study_id=held.study.id,
+        revision=held.study.revision,
+        token=held.attempt.token,
+        metrics=rung.metrics,
+        verdict=Action.CONTINUE.value,
+        reason="",
+        at=now(session),
+    )
+    session.add(row)
+    return row
+
+
 def _judge(
-    session: Session, held: Held, report: Report, vocabulary: Vocabulary, lease_seconds: float
+    session: Session, held: Held, row: ReportRow, vocabulary: Vocabulary, lease_seconds: float
 ) -> Verdict:
     """Whether a proposed trial can still win; all others are compared with, so trained through."""
-    if held.trial.origin == "sampler":
+    definition = held.study.parsed()
+    if held.trial.origin == "sampler" and _may_prune(definition, row.step):
+        session.flush()
         scores = scores_of(session, held.study)
         decision = decide(
-            held.study.parsed(),
+            definition,
             vocabulary,
             number=held.trial.number,
-            step=report.step,
+            step=row.step,
             rungs=scores.rungs,
             finals=scores.finals,
         )
@@ -233,24 +215,7 @@ def _judge(
     return Verdict(action=Action.CONTINUE, expires_in=lease_seconds)
 
 
-def _retry(
-    session: Session,
-    held: Held,
-    reason: str,
-    *,
-    outcome: str,
-    vocabulary: Vocabulary,
-    allowed: int,
-) -> None:
-    """Queue the trial for another attempt, or fail it when the allowed ones are used up."""
-    trial = held.trial
-    if trial.attempts < allowed:
-        pause = min(BACK_OFF * 2.0 ** (trial.attempts - 1), _LONGEST_BACK_OFF)
-        trial.not_before = now(session) + (0.0 if outcome == "lapsed" else pause)
-        move_trial(session, trial, TrialState.QUEUED, reason, outcome=outcome)
-        return
-    if allowed:
-        reason = f"{reason} ({trial.attempts} attempts, the last one counted)"
-    move_trial(session, trial, TrialState.FAILED, reason, outcome=outcome)
-    session.flush()
-    advance(session, held.study, vocabulary)
+def _may_prune(definition: StudyDefinition, step: int) -> bool:
+    """Whether scores have to be read at all: most reports come where nothing is stopped."""
+    pruning = definition.pruning
+    return pruning.method != "none" and step >= round(pruning.after * definition.training.steps)

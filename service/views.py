@@ -32,6 +32,7 @@ def study_view(session: Session, study: Study, *, tracking_url: str | None = Non
     return StudyView(
         id=study.id,
         name=study.name,
+        owner=study.owner,
         state=study.state,
         reason=study.reason,
         created=study.created,

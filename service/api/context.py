@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
-from fastapi.security import (
-    HTTPAuthorizationCredentials,
-    HTTPBasic,
-    HTTPBasicCredentials,
-    HTTPBearer,
-)
+from fastapi import Depends, Header, Request
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
+from sqlalchemy.orm import Session
 
+from service import audit
 from service.blobs import Blobs
+from service.callers import Callers
+from service.contract.access import Caller, Scope
 from service.contract.vocabulary import Vocabulary
 from service.db import Database
+from service.ledger import Ledger
+from service.once import Key
 from service.settings import Settings
-from service.tokens import Scope, authorize
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,10 @@ class Service:
     settings: Settings
     vocabulary: Vocabulary
     database: Database
+    #: Writes what workers say, many at a time.
+    ledger: Ledger
     blobs: Blobs
+    callers: Callers
     #: Tells the proposer that something happened.
     wake: Callable[[], None]
     #: What the lab book says about itself: ready, starting, away or off.
@@ -47,44 +54,112 @@ class Service:
         return f"{self.settings.url}/mlflow" if self.settings.mlflow else None
 
 
-def _service(request: Request) -> Service:
+# Dependencies are `async` where they do not wait: FastAPI sends others through a thread.
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
 
 ServiceDep = Annotated[Service, Depends(_service)]
-_bearer = HTTPBearer(auto_error=False, description="A token; not needed on loopback without any.")
-#: Browsers cannot send bearer tokens; their password prompt takes one, whatever the user name.
-_basic = HTTPBasic(auto_error=False, description="For browsers: any user, the token as password.")
 
 
-def _secret(
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    basic: Annotated[HTTPBasicCredentials | None, Depends(_basic)],
-) -> str | None:
-    if bearer is not None:
-        return bearer.credentials
-    return None if basic is None else basic.password
+class _Secret(SecurityBase):
+    """The token of a request: as `Bearer`, or as the password of a browser's prompt."""
+
+    def __init__(self) -> None:
+        self.scheme_name = "token"
+        self.model = HTTPBearer(
+            description="Not needed on loopback while there are no tokens. Browsers may send it as "
+            "the password of Basic authentication, with any user name.",
+        )
+
+    async def __call__(self, request: Request) -> str | None:
+        scheme, _, sent = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return sent.strip()
+        return _password(sent) if scheme.lower() == "basic" else None
 
 
-SecretDep = Annotated[str | None, Depends(_secret)]
+async def _caller(
+    request: Request, service: ServiceDep, secret: Annotated[str | None, Depends(_Secret())]
+) -> Caller:
+    worth = await service.callers.recognise(secret)
+    # For the edge, which counts wrong guesses, and for the lab book, which has roles of its own.
+    request.state.worth = worth
+    caller = request.state.caller = worth.admitted()
+    return caller
+
+
+#: Who asks; Unauthorized when nobody may know.
+CallerDep = Annotated[Caller, Depends(_caller)]
 
 
 def needs(scope: Scope) -> Any:
     """A dependency that passes callers who hold this scope."""
 
-    def check(service: ServiceDep, secret: SecretDep) -> None:
-        _authorize(service, secret, scope)
+    async def check(caller: CallerDep) -> None:
+        caller.check(scope)
 
     return Depends(check)
 
 
-def needs_for_pages(request: Request, service: ServiceDep, secret: SecretDep) -> None:
+async def needs_for_pages(request: Request, service: ServiceDep, caller: CallerDep) -> None:
     """Pass callers who may do this in the lab book: look, or write as workers do."""
-    writes = service.writes_pages(request.method, request.path_params["path"])
-    _authorize(service, secret, Scope.WORKER if writes else Scope.READ)
+    writes = service.writes_pages(request.method, request.path_params.get("path", ""))
+    caller.check(Scope.WORKER if writes else Scope.READ)
 
 
-def _authorize(service: Service, secret: str | None, scope: Scope) -> None:
-    with service.database.reading() as session:
-        authorize(session, service.settings, secret, scope)
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        max_length=200,
+        description="A word of the client's own: a repeat with it gets the first answer again.",
+    ),
+]
+
+
+async def _key(
+    request: Request, caller: CallerDep, idempotency_key: IdempotencyKey = None
+) -> Key | None:
+    if idempotency_key is None:
+        return None
+    body = await request.body()
+    return Key(idempotency_key, caller, request.method, request.url.path, _canonical(body))
+
+
+#: The Idempotency-Key of a request with the body it came with; None without the header.
+KeyDep = Annotated[Key | None, Depends(_key)]
+
+
+@dataclass(frozen=True)
+class Log:
+    """The audit log as one request writes it."""
+
+    caller: Caller
+    request_id: str
+
+    def note(self, session: Session, action: str, subject: str, detail: str = "") -> None:
+        """Write down a change in its own transaction; `detail` holds no secrets."""
+        audit.note(session, self.caller, action, subject, detail, request_id=self.request_id)
+
+
+async def _log(request: Request, caller: CallerDep) -> Log:
+    return Log(caller, getattr(request.state, "request_id", ""))
+
+
+LogDep = Annotated[Log, Depends(_log)]
+
+
+def _canonical(body: bytes) -> bytes:
+    """JSON in one spelling, so that a repeat may order its fields otherwise."""
+    try:
+        return json.dumps(json.loads(body), sort_keys=True).encode()
+    except (ValueError, RecursionError):
+        return body
+
+
+def _password(encoded: str) -> str | None:
+    try:
+        return base64.b64decode(encoded, validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return None

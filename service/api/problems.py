@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -11,11 +13,14 @@ from pydantic import BaseModel, Field, TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from service import trail
 from service.contract.errors import (
     BY_NAME,
     InvalidRequest,
     NotFound,
     Problem,
+    RateLimited,
+    RequestTimeout,
     SrtuneError,
     Unauthorized,
     Unavailable,
@@ -23,6 +28,7 @@ from service.contract.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_SECONDS = "2"
+_ANYTHING = TypeAdapter(dict[str, Any])
 
 
 class ProblemDocument(BaseModel):
@@ -38,6 +44,7 @@ class ProblemDocument(BaseModel):
 
 def problem_response(error: SrtuneError, *, headers: dict[str, str] | None = None) -> Response:
     """An error as the answer it travels in."""
+    trail.note(error=_public_name(type(error)))
     document = ProblemDocument(
         type="about:blank",
         title=HTTPStatus(error.status).phrase,
@@ -49,10 +56,14 @@ def problem_response(error: SrtuneError, *, headers: dict[str, str] | None = Non
     extra = dict(headers or {})
     if isinstance(error, Unavailable):
         extra["Retry-After"] = _RETRY_SECONDS
+    if isinstance(error, RequestTimeout):
+        extra["Connection"] = "close"  # what comes late would be taken for another request
+    if isinstance(error, RateLimited):
+        extra["Retry-After"] = str(math.ceil(error.retry_after))
     if isinstance(error, Unauthorized):
         extra["WWW-Authenticate"] = 'Basic realm="srtune: any user, a token as password", Bearer'
     # Through the adapter, because a problem's `value` may be anything, NaN included.
-    body = TypeAdapter(dict[str, Any]).dump_json(document.model_dump())
+    body = _ANYTHING.dump_json(document.model_dump())
     return Response(body, status_code=error.status, media_type=MEDIA_TYPE, headers=extra)
 
 
@@ -62,12 +73,17 @@ def documented(*errors: type[SrtuneError]) -> dict[int | str, dict[str, Any]]:
     for error in errors:
         first_line = (error.__doc__ or "").strip().splitlines()[0]
         sentences.setdefault(error.status, []).append(f"`{error.__name__}`: {first_line}")
-    schema = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
     return {
-        status: {"description": "\n\n".join(lines), "content": {MEDIA_TYPE: {"schema": schema}}}
+        status: {"description": "\n\n".join(lines), "content": {MEDIA_TYPE: {"schema": _schema()}}}
         for status, lines in sentences.items()
     }
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    schema = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return schema
 
 
 def install(app: FastAPI) -> None:
@@ -107,9 +123,12 @@ async def _routing(request: Request, error: Exception) -> Response:
     return problem_response(other, headers=dict(error.headers or {}))
 
 
-async def _unexpected(_request: Request, _error: Exception) -> Response:
-    # The server logs the traceback; the outside gets no inside.
-    return problem_response(SrtuneError("the service has a bug here; its log says more"))
+async def _unexpected(request: Request, _error: Exception) -> Response:
+    # The log has the traceback, under the same id; the outside gets no inside.
+    name = {"x-request-id": str(getattr(request.state, "request_id", ""))}
+    return problem_response(
+        SrtuneError("the service has a bug here; its log says more"), headers=name
+    )
 
 
 def _path(location: tuple[int | str, ...]) -> str:

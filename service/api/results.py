@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from service import results, scores, studies, views
-from service.api.context import ServiceDep, needs
+from service import once, results, scores, studies, views
+from service.api.context import CallerDep, KeyDep, LogDep, ServiceDep, needs
 from service.api.problems import documented
+from service.contract.access import Scope
 from service.contract.errors import (
+    Forbidden,
     IllegalMove,
     InvalidRequest,
+    KeyReused,
     NotFound,
     StudyNotFound,
     TrialNotFound,
@@ -28,7 +32,7 @@ from service.contract.trial import (
     TrialView,
 )
 from service.models import Study, Trial
-from service.tokens import Scope
+from service.ownership import check_owner
 
 router = APIRouter(tags=["results"])
 READ = [needs(Scope.READ)]
@@ -73,14 +77,32 @@ def get_trial(
     status_code=201,
     dependencies=[needs(Scope.SUBMIT)],
     summary="Queue a point of your own",
-    responses=documented(StudyNotFound, IllegalMove, InvalidRequest),
+    responses=documented(StudyNotFound, IllegalMove, InvalidRequest, Forbidden, KeyReused),
 )
-def enqueue(service: ServiceDep, ref: str, request: EnqueueRequest) -> TrialView:
-    """Raw weights or gradient shares; it counts against the budget."""
+def enqueue(
+    service: ServiceDep,
+    caller: CallerDep,
+    log: LogDep,
+    key: KeyDep,
+    ref: str,
+    request: EnqueueRequest,
+) -> TrialView:
+    """Raw weights or gradient shares; it counts against the budget.
+
+    A repeat with the same `Idempotency-Key` and body gets the first answer again.
+    """
     with service.database.writing() as session:
-        trial = studies.add_trial(session, ref, request, service.vocabulary)
-        study = session.get_one(Study, trial.study_id)
-        return views.trial_views(session, study, [trial])[0]
+        first = once.remembered(session, key)
+        if first is not None:
+            return TrialView.model_validate_json(json.dumps(first.body))
+        study = studies.find(session, ref)
+        check_owner(caller, study)
+        trial = studies.add_trial(session, study.id, request, service.vocabulary)
+        session.flush()
+        log.note(session, "study.enqueue", study.id, f"{study.name}#{trial.number}")
+        view = views.trial_views(session, study, [trial])[0]
+        once.remember(session, key, json.loads(view.model_dump_json()))
+    return view
 
 
 @router.get(

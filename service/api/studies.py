@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Query, Response
+from fastapi import APIRouter, Body, Query, Response
+from sqlalchemy.orm import Session
 
-from service import studies, views
-from service.api.context import ServiceDep, needs
+from service import once, studies, views
+from service.api.context import CallerDep, KeyDep, Log, LogDep, ServiceDep, needs
 from service.api.problems import documented
+from service.contract.access import Caller, Scope
 from service.contract.errors import (
+    Forbidden,
     IllegalMove,
     InvalidRequest,
     InvalidStudy,
@@ -20,7 +25,9 @@ from service.contract.errors import (
 )
 from service.contract.study import StudyDefinition
 from service.contract.trial import Page, StudyState, StudyView
-from service.tokens import Scope
+from service.models import Study
+from service.ownership import check_owner
+from service.states import locked
 
 router = APIRouter(tags=["studies"])
 
@@ -60,27 +67,23 @@ _AS_DEFINITION: dict[str, Any] = {
     openapi_extra=_AS_DEFINITION,
 )
 def submit(
-    service: ServiceDep,
-    definition: Definition,
-    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+    service: ServiceDep, caller: CallerDep, log: LogDep, key: KeyDep, definition: Definition
 ) -> StudyView:
     """Stores the study and offers its start job to the workers.
 
-    A repeat with the same `Idempotency-Key` and body gets the first answer again.
+    It belongs to the owner of the token. A repeat with the same `Idempotency-Key` and body gets
+    the first answer again.
     """
-    key = None
-    if idempotency_key is not None:
-        body = json.dumps(definition, sort_keys=True).encode()
-        key = studies.Key(idempotency_key, body)
     with service.database.writing() as session:
-        answer = None if key is None else studies.remembered(session, key)
-        if answer is not None:
-            return StudyView.model_validate_json(json.dumps(answer))
-        study = studies.create(session, definition, service.vocabulary)
+        first = once.remembered(session, key)
+        if first is not None:
+            return StudyView.model_validate_json(json.dumps(first.body))
+        study = studies.create(session, definition, service.vocabulary, owner=caller.owner)
         session.flush()
+        log.note(session, "study.create", study.id, study.name)
         view = views.study_view(session, study, tracking_url=service.tracking_url)
-        if key is not None:
-            studies.remember(session, key, json.loads(view.model_dump_json()))
+        once.remember(session, key, json.loads(view.model_dump_json()))
+    service.wake()
     return view
 
 
@@ -133,12 +136,12 @@ def get_study(service: ServiceDep, ref: str) -> StudyView:
     "/studies/{ref}/pause",
     dependencies=[needs(Scope.SUBMIT)],
     summary="Pause: lease nothing new",
-    responses=documented(StudyNotFound, IllegalMove),
+    responses=documented(StudyNotFound, IllegalMove, Forbidden),
 )
-def pause(service: ServiceDep, ref: str) -> StudyView:
+def pause(service: ServiceDep, caller: CallerDep, log: LogDep, ref: str) -> StudyView:
     """What trains goes on to its end. Pausing twice is pausing once."""
-    with service.database.writing() as session:
-        study = studies.pause(session, ref)
+    with service.database.writing() as session, _steering(session, caller, log, ref) as study:
+        studies.pause(session, study.id)
         return views.study_view(session, study, tracking_url=service.tracking_url)
 
 
@@ -146,12 +149,12 @@ def pause(service: ServiceDep, ref: str) -> StudyView:
     "/studies/{ref}/resume",
     dependencies=[needs(Scope.SUBMIT)],
     summary="Go on after a pause",
-    responses=documented(StudyNotFound, IllegalMove),
+    responses=documented(StudyNotFound, IllegalMove, Forbidden),
 )
-def resume(service: ServiceDep, ref: str) -> StudyView:
+def resume(service: ServiceDep, caller: CallerDep, log: LogDep, ref: str) -> StudyView:
     """Resuming what runs changes nothing."""
-    with service.database.writing() as session:
-        study = studies.resume(session, ref, service.vocabulary)
+    with service.database.writing() as session, _steering(session, caller, log, ref) as study:
+        studies.resume(session, study.id, service.vocabulary)
         session.flush()
         view = views.study_view(session, study, tracking_url=service.tracking_url)
     service.wake()
@@ -162,12 +165,12 @@ def resume(service: ServiceDep, ref: str) -> StudyView:
     "/studies/{ref}/stop",
     dependencies=[needs(Scope.SUBMIT)],
     summary="End a study now",
-    responses=documented(StudyNotFound, IllegalMove),
+    responses=documented(StudyNotFound, IllegalMove, Forbidden),
 )
-def stop(service: ServiceDep, ref: str) -> StudyView:
+def stop(service: ServiceDep, caller: CallerDep, log: LogDep, ref: str) -> StudyView:
     """Cancels what waits and what trains; results so far stay."""
-    with service.database.writing() as session:
-        study = studies.stop(session, ref)
+    with service.database.writing() as session, _steering(session, caller, log, ref) as study:
+        studies.stop(session, study.id)
         session.flush()
         return views.study_view(session, study, tracking_url=service.tracking_url)
 
@@ -177,16 +180,37 @@ def stop(service: ServiceDep, ref: str) -> StudyView:
     status_code=204,
     dependencies=[needs(Scope.SUBMIT)],
     summary="Remove a study with its results",
-    responses=documented(StudyNotFound),
+    responses=documented(StudyNotFound, Forbidden, KeyReused),
 )
-def delete(service: ServiceDep, ref: str) -> Response:
-    """Stops it and removes its trials and stored objects; pages in MLflow stay."""
+def delete(service: ServiceDep, caller: CallerDep, log: LogDep, key: KeyDep, ref: str) -> Response:
+    """Stops it and removes its trials and stored objects; pages in MLflow stay.
+
+    Send an `Idempotency-Key` when `ref` is a name: without one a repeat would find the next study
+    of that name.
+    """
+    orphans: set[str] = set()
     with service.database.writing() as session:
-        orphans = studies.delete(session, ref)
+        if once.remembered(session, key) is None:
+            study = studies.find(session, ref)
+            check_owner(caller, study)
+            log.note(session, "study.delete", study.id, study.name)
+            orphans = studies.delete(session, study.id)
+            once.remember(session, key, None)
     # Only after the commit: a rolled back deletion must not have lost its checkpoints.
     for digest in orphans:
         service.blobs.remove(digest)
     return Response(status_code=204)
+
+
+@contextmanager
+def _steering(session: Session, caller: Caller, log: Log, ref: str) -> Iterator[Study]:
+    """The study, if the caller may change it; its change of state, if there is one, is noted."""
+    study = locked(session, studies.find(session, ref).id)
+    check_owner(caller, study)
+    before = study.state
+    yield study
+    if study.state is not before:
+        log.note(session, f"study.{study.state}", study.id, f"{study.name}, was {before}")
 
 
 @router.get(

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+import math
+from collections.abc import Callable
+from typing import Annotated, TypeVar
 
-from service import dispatch, fleet, trials
-from service.api.context import ServiceDep, needs
+from fastapi import APIRouter, Path, Response
+from sqlalchemy.orm import Session
+
+from service import attempts, fleet, holding, trials
+from service.api.context import CallerDep, LogDep, Service, ServiceDep, needs
 from service.api.problems import documented
-from service.contract.errors import InvalidRequest, LeaseLost, WorkerNotFound
+from service.contract.access import Caller, Scope
+from service.contract.errors import IllegalMove, InvalidRequest, LeaseLost, WorkerNotFound
 from service.contract.trial import (
+    Action,
     Failure,
     Heartbeat,
     Lease,
@@ -19,19 +26,23 @@ from service.contract.trial import (
     Verdict,
 )
 from service.contract.worker import Registered, Registration, WorkerView
-from service.tokens import Scope
+from service.ownership import check_speaks
 
+Answer = TypeVar("Answer")
 router = APIRouter(tags=["workers"])
 WORKER = [needs(Scope.WORKER)]
-#: Seconds until a worker without work asks again.
+#: Seconds until a worker without work asks again, until the service has told it better.
 POLL_SECONDS = 1.0
+POLL_AFTER = "Srtune-Poll-After"
+LeaseId = Annotated[str, Path(max_length=64, description="`id` of the lease.")]
+WorkerId = Annotated[str, Path(max_length=64, description="`id` of the worker.")]
 
 
 @router.post("/workers", dependencies=WORKER, summary="Register a worker")
-def register(service: ServiceDep, registration: Registration) -> Registered:
-    """The same name gets the same id again."""
+def register(service: ServiceDep, caller: CallerDep, registration: Registration) -> Registered:
+    """The same name gets the same id again; another token cannot take it over."""
     with service.database.writing() as session:
-        worker = fleet.register(session, registration)
+        worker = fleet.register(session, registration, caller)
     return Registered(
         id=worker.id,
         poll_every=POLL_SECONDS,
@@ -52,10 +63,12 @@ def list_workers(service: ServiceDep) -> list[WorkerView]:
     summary="Give a worker nothing new",
     responses=documented(WorkerNotFound),
 )
-def drain(service: ServiceDep, worker_id: str) -> WorkerView:
+def drain(service: ServiceDep, log: LogDep, worker_id: WorkerId) -> WorkerView:
     """It finishes what it holds; registering again ends the draining."""
     with service.database.writing() as session:
-        return fleet.drain(session, worker_id)
+        view = fleet.drain(session, worker_id)
+        log.note(session, "worker.drain", view.id, view.name)
+    return view
 
 
 @router.post(
@@ -65,53 +78,80 @@ def drain(service: ServiceDep, worker_id: str) -> WorkerView:
     summary="Ask for trials",
     responses={
         **documented(WorkerNotFound),
-        204: {"description": "Nothing to do; ask again after `Retry-After` seconds."},
+        204: {
+            "description": "Nothing to do; ask again after `Srtune-Poll-After` seconds "
+            "(`Retry-After`: the same in whole seconds)."
+        },
     },
 )
-def lease(service: ServiceDep, request: LeaseRequest) -> Response:
-    """Up to `capacity` trials, all of one study."""
-    with service.database.writing() as session:
-        leases = dispatch.lease(session, request, lease_seconds=service.settings.lease_seconds)
-    if not leases:
-        return Response(status_code=204, headers={"Retry-After": f"{POLL_SECONDS:.0f}"})
+async def lease(service: ServiceDep, caller: CallerDep, request: LeaseRequest) -> Response:
+    """Up to `capacity` trials, all of one study.
+
+    With `request`, a word of the worker's own, a repeat gets the same leases again.
+    """
+    offer = await service.ledger.lease(
+        request, caller, lease_seconds=service.settings.lease_seconds
+    )
+    if not offer.leases:
+        headers = {
+            "Retry-After": str(math.ceil(offer.poll_after)),
+            POLL_AFTER: f"{offer.poll_after:.3f}",
+        }
+        return Response(status_code=204, headers=headers)
     service.wake()
-    body = b"[" + b",".join(each.model_dump_json().encode() for each in leases) + b"]"
+    body = b"[" + b",".join(each.model_dump_json().encode() for each in offer.leases) + b"]"
     return Response(body, media_type="application/json")
 
 
 @router.post(
     "/leases/{lease_id}/heartbeat",
+    response_model=Verdict,
     dependencies=WORKER,
     summary="Keep a lease",
     responses=documented(LeaseLost),
 )
-def heartbeat(service: ServiceDep, lease_id: str, beat: Heartbeat) -> Verdict:
+async def heartbeat(
+    service: ServiceDep, caller: CallerDep, lease_id: LeaseId, beat: Heartbeat
+) -> Response:
     """Answers `stop` when the trial was cancelled."""
-    with service.database.writing() as session:
-        return trials.heartbeat(
-            session, lease_id, beat, lease_seconds=service.settings.lease_seconds
-        )
+    seconds = service.settings.lease_seconds
+    verdict = await _about(
+        service,
+        caller,
+        lease_id,
+        lambda session: trials.heartbeat(session, lease_id, beat, lease_seconds=seconds),
+    )
+    return _json(verdict)
 
 
 @router.post(
     "/leases/{lease_id}/reports",
+    response_model=Verdict,
     dependencies=WORKER,
     summary="Scores at a rung",
     responses=documented(LeaseLost, InvalidRequest),
 )
-def report(service: ServiceDep, lease_id: str, report: Report) -> Verdict:
+async def report(
+    service: ServiceDep, caller: CallerDep, lease_id: LeaseId, report: Report
+) -> Response:
     """Stores scores and resume point together. `prune` has ended the trial."""
-    with service.database.writing() as session:
-        verdict = trials.report(
+    verdict = await _about(
+        service,
+        caller,
+        lease_id,
+        lambda session: trials.report(
             session,
             lease_id,
             report,
             vocabulary=service.vocabulary,
             blobs=service.blobs,
             lease_seconds=service.settings.lease_seconds,
-        )
-    service.wake()
-    return verdict
+        ),
+        rungs=True,
+    )
+    if verdict.action is Action.PRUNE:
+        service.wake()
+    return _json(verdict)
 
 
 @router.post(
@@ -119,14 +159,20 @@ def report(service: ServiceDep, lease_id: str, report: Report) -> Verdict:
     status_code=204,
     dependencies=WORKER,
     summary="The end of a trial",
-    responses=documented(LeaseLost, InvalidRequest),
+    responses=documented(LeaseLost, InvalidRequest, IllegalMove),
 )
-def complete(service: ServiceDep, lease_id: str, result: Result) -> Response:
+async def complete(
+    service: ServiceDep, caller: CallerDep, lease_id: LeaseId, result: Result
+) -> Response:
     """Exactly one result is recorded per trial; a repeat is answered like the first."""
-    with service.database.writing() as session:
-        trials.complete(
+    await _about(
+        service,
+        caller,
+        lease_id,
+        lambda session: trials.complete(
             session, lease_id, result, vocabulary=service.vocabulary, blobs=service.blobs
-        )
+        ),
+    )
     service.wake()
     return Response(status_code=204)
 
@@ -138,16 +184,22 @@ def complete(service: ServiceDep, lease_id: str, result: Result) -> Response:
     summary="The end of an attempt without a result",
     responses=documented(LeaseLost),
 )
-def fail(service: ServiceDep, lease_id: str, failure: Failure) -> Response:
-    """Another attempt follows unless the cause or the number of attempts forbids it."""
-    with service.database.writing() as session:
-        trials.fail(
+async def fail(
+    service: ServiceDep, caller: CallerDep, lease_id: LeaseId, failure: Failure
+) -> Response:
+    """The cause decides: another attempt, the result "diverged", or the trial's end."""
+    await _about(
+        service,
+        caller,
+        lease_id,
+        lambda session: attempts.fail(
             session,
             lease_id,
             failure,
             vocabulary=service.vocabulary,
             max_attempts=service.settings.max_attempts,
-        )
+        ),
+    )
     service.wake()
     return Response(status_code=204)
 
@@ -159,8 +211,38 @@ def fail(service: ServiceDep, lease_id: str, failure: Failure) -> Response:
     summary="Give a trial back unfinished",
     responses=documented(LeaseLost, InvalidRequest),
 )
-def release(service: ServiceDep, lease_id: str, release: Release) -> Response:
+async def release(
+    service: ServiceDep, caller: CallerDep, lease_id: LeaseId, release: Release
+) -> Response:
     """Another worker goes on from the checkpoint; the attempt is not counted."""
-    with service.database.writing() as session:
-        trials.release(session, lease_id, release, blobs=service.blobs)
+    await _about(
+        service,
+        caller,
+        lease_id,
+        lambda session: trials.release(session, lease_id, release, blobs=service.blobs),
+    )
     return Response(status_code=204)
+
+
+async def _about(
+    service: Service,
+    caller: Caller,
+    lease_id: str,
+    act: Callable[[Session], Answer],
+    *,
+    rungs: bool = False,
+) -> Answer:
+    """Do something about a lease, if the caller may speak for the worker that holds it."""
+
+    def checked(session: Session) -> Answer:
+        worker = holding.worker_of(session, lease_id)
+        if worker is not None:
+            check_speaks(caller, worker)
+        return act(session)
+
+    return await service.ledger.about(lease_id, checked, rungs=rungs)
+
+
+def _json(verdict: Verdict) -> Response:
+    """Straight from the model: what was just built needs no second validation."""
+    return Response(verdict.model_dump_json().encode(), media_type="application/json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import gc
 import signal
 import sys
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.cli.log import LogJson, configure, debugging
 from service.cli.options import Data
 from service.cli.parent import Parent, die_with
 
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from service.app import OpenLabBook
     from service.settings import Settings
-
-#: Seconds open requests (event streams among them) get when the service is told to end.
-_GRACE = 3
 
 Host = Annotated[
     str | None, typer.Option("--host", help="Address to listen on.  [default: 127.0.0.1]")
@@ -48,6 +47,7 @@ def serve(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write the addresses as one JSON object to stdout.")
     ] = False,
+    log_json: LogJson = False,
 ) -> None:
     """Run the service: REST API, tuner, and MLflow at /mlflow.
 
@@ -57,9 +57,8 @@ def serve(
     from contextlib import nullcontext
 
     from service.cli.listening import listen, only_one
-    from service.cli.log import configure
 
-    configure(debug=bool(os.environ.get("SRTUNE_DEBUG")))
+    configure(debug=debugging(), as_json=log_json)
     settings = settings_from(data=data, host=host, port=port, database=database, mlflow=mlflow)
     with only_one(settings.data) if settings.database is None else nullcontext():
         bound = listen(settings.host, settings.port)
@@ -89,24 +88,24 @@ def settings_from(**given: Any) -> Settings:
 
 def run(settings: Settings, bound: socket) -> None:
     """Serve on a bound socket until SIGINT or SIGTERM; returns when everything is closed."""
-    import uvicorn
+    # What is imported stays: looking for garbage in it would be a tenth of the start.
+    gc.disable()
+    from service.cli.vocabulary_file import VocabularyFile
+
+    words = VocabularyFile(settings.data)
+    words.begin()  # takes seconds where it is new; meanwhile we import the rest
 
     from service.app import create_app
     from service.cli.errors import StackFailed
-    from service.tracking import open_lab_book
-    from workers.vocabulary import vocabulary
+    from service.cli.server import Server
 
-    app = _Remembering(create_app(settings, vocabulary(), open_lab_book=open_lab_book))
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        lifespan="on",
-        timeout_graceful_shutdown=_GRACE,
-    )
-    server = uvicorn.Server(config)
-    # uvicorn raises the signal again after its shutdown; by then everything is closed.
+    inner = create_app(settings, words.read(), open_lab_book=_lab_book(settings))
+    app = _Remembering(inner)
+    server = Server(app, ending=inner.state.ending, announce=settings.drain_seconds)
+    # Until the server listens for signals itself.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    gc.freeze()
+    gc.enable()
     try:
         server.run(sockets=[bound])
     except KeyboardInterrupt:
@@ -116,6 +115,16 @@ def run(settings: Settings, bound: socket) -> None:
             raise
     if not server.started:
         raise app.error or StackFailed("the service could not start; the lines above say why")
+
+
+def _lab_book(settings: Settings) -> OpenLabBook:
+    if settings.mlflow:
+        from service.tracking import open_lab_book
+
+        return open_lab_book
+    from service.app import without_lab_book
+
+    return without_lab_book
 
 
 class _Remembering:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.log import LogJson, environment
 from service.cli.options import Data
 from service.cli.serve import DatabaseUrl, Host, Lab, Port
 
@@ -42,6 +43,7 @@ def up(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write the addresses as one JSON object to stdout.")
     ] = False,
+    log_json: LogJson = False,
 ) -> None:
     """Run everything on this machine until Ctrl-C.
 
@@ -63,6 +65,7 @@ def up(
         token=settings.token.get_secret_value() if settings.token else None,
         mlflow=settings.mlflow,
         database=settings.database,
+        environment=environment(as_json=log_json),
     )
     _check_before_children(plan)
     end = _end_on_signals()

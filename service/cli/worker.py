@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from service.cli.log import LogJson, configure, debugging
 from service.cli.options import DEFAULT_SERVER, Server, Token
 from service.cli.parent import Parent, die_with
 
@@ -33,6 +33,7 @@ def worker(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write every event as a JSON object to stdout.")
     ] = False,
+    log_json: LogJson = False,
 ) -> None:
     """Train trials of the service until Ctrl-C or SIGTERM.
 
@@ -40,9 +41,7 @@ def worker(
     """
     die_with(parent)
     labels = labels_from(label or [])
-    from service.cli.log import configure
-
-    configure(debug=bool(os.environ.get("SRTUNE_DEBUG")), as_json=as_json)
+    configure(debug=debugging(), as_json=as_json or log_json, to_stdout=as_json)
     from workers.agent import WorkerSettings, work
     from workers.device import DeviceUnavailable
 

@@ -4,17 +4,23 @@ SrtuneError
 ├── InvalidStudy      422  the definition has problems; each is listed
 ├── InvalidRequest    422  any other body or parameter that cannot be right
 ├── Unauthorized      401  no token, or one the service does not know
-├── Forbidden         403  the token lacks the scope
+├── Forbidden         403  the token lacks the scope, or this is somebody else's
 ├── NotFound          404
 │   ├── StudyNotFound
 │   ├── TrialNotFound
 │   ├── WorkerNotFound
-│   └── BlobNotFound
+│   ├── BlobNotFound
+│   ├── TokenNotFound
+│   └── OwnerNotFound
 ├── LeaseLost         409  another worker may hold this trial now
 ├── IllegalMove       409  the state does not allow it
 ├── KeyReused         409  the same Idempotency-Key with another body
 ├── BlobMismatch      422  the bytes do not have the promised digest
 ├── TooLarge          413  the body is over the limit
+├── UnsupportedMedia  415  the body is not of the type this route takes
+├── WrongHost         421  the request was meant for another server
+├── RequestTimeout    408  the request did not arrive in time
+├── RateLimited       429  too many requests, or too many wrong tokens
 ├── StorageFull       507  the disk of the service is full
 ├── Unavailable       503  try again later
 └── ServerUnreachable 503  the client could not talk to the service at all
@@ -69,7 +75,7 @@ class Unauthorized(SrtuneError):
 
 
 class Forbidden(SrtuneError):
-    """The token is known and lacks the scope for this."""
+    """The token is known, but lacks the scope for this, or this is somebody else's."""
 
     status = 403
 
@@ -94,6 +100,14 @@ class WorkerNotFound(NotFound):
 
 class BlobNotFound(NotFound):
     """No stored object has this digest."""
+
+
+class TokenNotFound(NotFound):
+    """No token has this id or name."""
+
+
+class OwnerNotFound(NotFound):
+    """No quota was set for this owner."""
 
 
 class LeaseLost(SrtuneError):
@@ -124,6 +138,36 @@ class TooLarge(SrtuneError):
     """The body is larger than the service accepts."""
 
     status = 413
+
+
+class UnsupportedMedia(SrtuneError):
+    """The body is not of the type that this route takes."""
+
+    status = 415
+
+
+class WrongHost(SrtuneError):
+    """The request names a server that this is not."""
+
+    status = 421
+
+
+class RequestTimeout(SrtuneError):
+    """The request did not arrive in time."""
+
+    status = 408
+
+
+class RateLimited(SrtuneError):
+    """Too many requests, or too many wrong tokens; wait as long as `Retry-After` says."""
+
+    status = 429
+
+    def __init__(
+        self, detail: str, *, problems: list[Problem] | None = None, retry_after: float = 1.0
+    ) -> None:
+        super().__init__(detail, problems=problems)
+        self.retry_after = retry_after
 
 
 class StorageFull(SrtuneError):

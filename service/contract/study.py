@@ -305,6 +305,18 @@ class StudyDefinition(_Part):
     confirm: Confirm = Field(default_factory=Confirm, description="Repeats of the best at the end.")
     budget: Budget = Field(default_factory=Budget, description="What the study may spend.")
     priority: int = Field(default=0, ge=-100, le=100, description="Higher goes first.")
+    weight: float = Field(
+        default=1.0,
+        ge=0.01,
+        le=100,
+        description="Share of the fleet among its owner's studies of the same priority.",
+    )
+    max_running: int | None = Field(
+        default=None, ge=1, description="Trials in training at once, at most; default: no limit."
+    )
+    memory_gb: float = Field(
+        default=0.0, ge=0, le=10_000, description="Device memory a worker must have, in GB (10⁹)."
+    )
     labels: dict[str, str] = Field(
         default_factory=dict, description="A worker must carry all of these to train this study."
     )

@@ -33,6 +33,7 @@ class TrialState(StrEnum):
     LEASED = "leased"  #: a worker trains it
     COMPLETE = "complete"  #: trained to the end; the result is recorded
     PRUNED = "pruned"  #: stopped early because it could not win
+    DIVERGED = "diverged"  #: a loss became NaN or infinite: a finding about the weights, no error
     FAILED = "failed"  #: cannot be trained; the reason says why
     CANCELLED = "cancelled"  #: ended by a person or with its study
 
@@ -48,8 +49,8 @@ class TrialKind(StrEnum):
 class FailureCause(StrEnum):
     """Why an attempt ended without a result; decides whether another is made."""
 
-    DIVERGED = "diverged"  #: a loss became NaN or infinite: a property of the weights, not retried
-    OUT_OF_MEMORY = "out_of_memory"  #: another worker may have more: retried
+    DIVERGED = "diverged"  #: a loss became NaN or infinite: the trial's result, not retried
+    OUT_OF_MEMORY = "out_of_memory"  #: retried with fewer trials side by side
     DATA = "data"  #: photos missing, corrupt or too small: not retried
     DEFINITION = "definition"  #: the study asks for what this code cannot build: not retried
     STORAGE = "storage"  #: the worker could not store a checkpoint (disk full): retried
@@ -64,14 +65,14 @@ class Blob(_Message):
     """A stored object, named by its content."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    size: int = Field(ge=0)
+    size: int = Field(ge=0, lt=2**63)
 
 
 class Checkpoint(_Message):
     """A training state another worker can go on from."""
 
     blob: Blob
-    step: int = Field(ge=0, description="Optimiser steps already taken.")
+    step: int = Field(ge=0, lt=2**31, description="Optimiser steps already taken.")
 
 
 class Calibration(_Message):
@@ -123,8 +124,19 @@ class Lease(_Message):
 class LeaseRequest(_Message):
     """`I have room`: a worker asks for trials."""
 
-    worker: str = Field(description="Id from the registration.")
+    worker: str = Field(description="Id from the registration.", max_length=64)
     capacity: int = Field(default=1, ge=1, le=64, description="Trials wanted, all of one study.")
+    request: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="A word of the worker's own for this request; its repeat gets the same leases.",
+    )
+    cached: list[str] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Ids of studies whose photos and start this worker holds in memory.",
+    )
 
 
 class Action(StrEnum):
@@ -146,25 +158,37 @@ class Verdict(_Message):
 class Heartbeat(_Message):
     """`Still here`: keeps the lease."""
 
-    token: int
-    step: int = Field(ge=0)
+    token: int = Field(ge=0, lt=2**63)
+    step: int = Field(ge=0, lt=2**31)
     steps_per_second: float = Field(default=0.0, ge=0)
+
+
+class Rung(_Message):
+    """Scores at one step."""
+
+    step: int = Field(ge=0, lt=2**31)
+    metrics: Metrics
 
 
 class Report(_Message):
     """Scores at a rung, with the checkpoint that belongs to them."""
 
-    token: int
-    step: int = Field(ge=0)
+    token: int = Field(ge=0, lt=2**63)
+    step: int = Field(ge=0, lt=2**31)
     metrics: Metrics
     checkpoint: Checkpoint | None = None
+    earlier: list[Rung] = Field(
+        default_factory=list,
+        max_length=1000,
+        description="Rungs before this one that could not be reported yet, in order of steps.",
+    )
 
 
 class Result(_Message):
     """The end of a trial that was trained through."""
 
-    token: int
-    step: int = Field(ge=0)
+    token: int = Field(ge=0, lt=2**63)
+    step: int = Field(ge=0, lt=2**31)
     metrics: Metrics
     weights_blob: Blob | None = Field(
         default=None, description="The scored generator, safetensors."
@@ -179,16 +203,16 @@ class Result(_Message):
 class Failure(_Message):
     """The end of an attempt without a result."""
 
-    token: int
+    token: int = Field(ge=0, lt=2**63)
     cause: FailureCause
     message: str = Field(max_length=4000)
-    step: int = Field(default=0, ge=0)
+    step: int = Field(default=0, ge=0, lt=2**31)
 
 
 class Release(_Message):
     """A worker gives a trial back, unfinished and in good order."""
 
-    token: int
+    token: int = Field(ge=0, lt=2**63)
     checkpoint: Checkpoint | None = None
     reason: str = ""
 
@@ -201,9 +225,12 @@ class AttemptView(_Message):
     started: float = Field(description="Unix seconds, the database's clock.")
     ended: float | None
     outcome: str = Field(
-        description="running, complete, pruned, failed, released, lapsed, cancelled."
+        description="running, complete, pruned, diverged, failed, released, lapsed, cancelled."
     )
+    cause: FailureCause | None = Field(default=None, description="Of a failure.")
     reason: str = ""
+    together: int = Field(default=1, description="Trials that its worker held at its start.")
+    resumed_step: int = Field(default=0, description="The step it went on from.")
 
 
 class TrialView(_Message):
@@ -256,6 +283,7 @@ class StudyView(_Message):
 
     id: str
     name: str
+    owner: str = "local"
     state: StudyState
     reason: str
     created: float

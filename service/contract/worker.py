@@ -16,6 +16,7 @@ class WorkerState(StrEnum):
 
     ACTIVE = "active"  #: pulls trials
     DRAINING = "draining"  #: finishes or gives back what it holds, gets nothing new
+    QUARANTINED = "quarantined"  #: failed one trial after the other; gets nothing until it restarts
     GONE = "gone"  #: not heard of for a while
 
 
@@ -57,9 +58,11 @@ class WorkerView(_Message):
     name: str
     host: str
     state: WorkerState
+    reason: str = Field(default="", description="Why it is quarantined.")
     devices: list[Device]
     slots: int
     labels: dict[str, str]
     last_seen: float
+    failures: int = Field(default=0, description="Trials in a row that failed by its fault.")
     steps_per_second: float
     holds: list[str] = Field(description="Trials it trains now, as `study#number`.")

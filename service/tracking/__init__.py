@@ -16,7 +16,9 @@ from fastapi import APIRouter
 from service.contract.vocabulary import Vocabulary
 from service.db import Database
 from service.settings import Settings
+from service.tracking.admission import Admission
 from service.tracking.labbook import LabBook
+from service.tracking.owners import RunOwners
 from service.tracking.projection import Projection
 from service.tracking.proxy import remote_transport, router, unix_transport
 from service.tracking.routes import writes
@@ -84,7 +86,8 @@ def open_lab_book(
         ended=server.analyze_soon if server is not None else lambda: None,
     )
     projection.start()
-    routes = router(transport, base_url=base_url, own_hosts=own_hosts)
+    admission = Admission(RunOwners(database).of, largest_file=settings.max_blob)
+    routes = router(transport, base_url=base_url, own_hosts=own_hosts, admission=admission)
     try:
         yield LabBookService(routes, server, projection)
     finally:

@@ -15,12 +15,14 @@ from service.contract.trial import StudyState, TrialKind, TrialState
 from service.models import Study, Trial
 from service.tracking.labbook import Point, RunStatus
 
-#: How a trial's state shows: FAILED and KILLED share MLflow's red cross, so pruned is FINISHED.
+#: How a trial's state shows. FAILED and KILLED share MLflow's red cross, so what is a finding and
+#: no error is FINISHED: pruned and diverged; the tag `srt.state` tells them apart.
 STATUS: dict[TrialState, RunStatus] = {
     TrialState.QUEUED: "RUNNING",
     TrialState.LEASED: "RUNNING",
     TrialState.COMPLETE: "FINISHED",
     TrialState.PRUNED: "FINISHED",
+    TrialState.DIVERGED: "FINISHED",
     TrialState.FAILED: "FAILED",
     TrialState.CANCELLED: "KILLED",
 }

@@ -44,11 +44,14 @@ class _News:
     trials: list[Trial]
     started: dict[str, float]
     workers: dict[str, str]
+    #: Whether these are all of its trials with news.
+    all: bool
 
 
 class Projection:
     """Keeps MLflow's pages like our rows. `mirror` is one pass; `start` makes one every `every` s.
 
+    A pass reads at most `at_once` trials of a study: after an outage thousands may have news.
     `own` says that this MLflow is ours alone, so its empty `Default` experiment may go. While
     `ready()` is false MLflow is left alone. `ended` is called when a study's last page is written.
     """
@@ -61,6 +64,7 @@ class Projection:
         public_url: str,
         *,
         every: float = 1.0,
+        at_once: int = 200,
         own: bool = False,
         ready: Callable[[], bool] = lambda: True,
         ended: Callable[[], None] = lambda: None,
@@ -70,6 +74,7 @@ class Projection:
         self._vocabulary = vocabulary
         self._studies_url = f"{public_url.rstrip('/')}/api/v1/studies"
         self._every = every
+        self._at_once = at_once
         self._own = own
         self._ready = ready
         self._ended = ended
@@ -137,27 +142,27 @@ class Projection:
             study = session.get(Study, study_id)
             if study is None:
                 return None
-            changed = session.scalars(
+            # Running trials first: their workers wait for the run.
+            trials = session.scalars(
                 select(Trial)
                 .where(Trial.study_id == study_id, Trial.revision != Trial.told_revision)
-                .order_by(Trial.number)
+                .order_by(Trial.state != TrialState.LEASED, Trial.number)
+                .limit(self._at_once)
             ).all()
             started = session.execute(
                 select(Attempt.trial_uid, func.min(Attempt.started))
-                .join(Trial, Trial.uid == Attempt.trial_uid)
-                .where(Trial.study_id == study_id)
+                .where(Attempt.trial_uid.in_([trial.uid for trial in trials]))
                 .group_by(Attempt.trial_uid)
             ).all()
             workers = session.execute(select(Worker.id, Worker.name)).all()
             # The rows outlive their transaction: nothing may be open while MLflow is asked.
             session.expunge_all()
-        # Running trials first: their workers wait for the run.
-        trials = sorted(changed, key=lambda trial: trial.state is not TrialState.LEASED)
         return _News(
             study,
-            trials,
+            list(trials),
             started={row[0]: row[1] for row in started},
             workers={row[0]: row[1] for row in workers},
+            all=len(trials) < self._at_once,
         )
 
     def _tell(self, news: _News) -> int:
@@ -166,7 +171,7 @@ class Projection:
             experiment_id = self._experiment(study)
             for trial in news.trials:
                 self._trial(news, trial, experiment_id)
-            if study.state in ENDED:
+            if study.state in ENDED and news.all:
                 self._outcome(study, experiment_id)
         except PageMissing as error:
             # Somebody emptied MLflow's store. Everything is in our rows; write it all again.
@@ -178,6 +183,9 @@ class Projection:
         except ValueError:
             # A definition this version cannot read must not stop the pages of all other studies.
             logger.exception("study %s has no pages", study.id)
+        else:
+            if not news.all:
+                return len(news.trials)
         self._mark(Study, Study.id == study.id, told_revision=study.revision)
         return 1 + len(news.trials)
 

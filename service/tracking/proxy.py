@@ -25,29 +25,26 @@ from fastapi.responses import (
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
-from service.tracking.routes import EMPTY, SAFE, refusal
+from service.tracking.admission import Admission
+from service.tracking.bodies import Objection
+from service.tracking.routes import EMPTY, SAFE, evasive, refusal
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-#: Headers that belong to one connection, or that say who asked: MLflow compares Host and Origin
-#: with localhost and would refuse every browser that is elsewhere.
-_NOT_FORWARDED = frozenset(
+#: What MLflow is told of a request beside its path and body. Not who asked (it compares Host and
+#: Origin with localhost and would refuse every browser that is elsewhere, and it believes forged
+#: forwarding headers), not our secrets, not its own switches.
+_FORWARDED = frozenset(
     [
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "host",
-        "origin",
-        "referer",
-        "authorization",
-        "cookie",
-        "accept-encoding",
-        "forwarded",
-        "x-forwarded-for",
-        "x-forwarded-host",
+        "accept",
+        "accept-language",
+        "cache-control",
+        "content-length",
+        "content-type",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "range",
+        "user-agent",
     ]
 )
 _NOT_RETURNED = frozenset(
@@ -55,7 +52,6 @@ _NOT_RETURNED = frozenset(
 )
 _COMPRESSED = re.compile(r"(text/|application/(javascript|json))|image/svg")
 _WORTH_COMPRESSING = 2000
-_LARGEST_JSON = 1 << 20
 
 # What a browser that was never here starts with: classic runs instead of language-model traces.
 _DEFAULTS = {
@@ -78,12 +74,15 @@ def router(
     *,
     base_url: str = "http://localhost",
     own_hosts: Sequence[str] = (),
+    admission: Admission | None = None,
 ) -> APIRouter:
     """Routes `/mlflow` and below, answered by the MLflow behind `transport`.
 
-    `own_hosts` are names (`host:port`) under
-    which browsers know us when something in between rewrites Host.
+    Whatever guards these routes puts the caller into `request.state.caller`; without one nothing
+    can be written. `own_hosts` are names (`host:port`) under which browsers know us when something
+    in between rewrites Host. Without `admission` only admins write.
     """
+    admitted = admission or Admission(lambda _: None)
     upstream = httpx2.AsyncClient(transport=transport, base_url=base_url, timeout=120.0)
     routes = APIRouter(include_in_schema=False)
 
@@ -93,14 +92,14 @@ def router(
 
     @routes.api_route("/mlflow/{path:path}", methods=_METHODS)
     async def _forward(path: str, request: Request) -> Response:
-        if foreign(request, own_hosts):
-            return PlainTextResponse("A page of another site may not change the lab book.", 403)
-        if request.method == "GET" and path in EMPTY:
-            return JSONResponse(EMPTY[path])
-        if (refused := refusal(request.method, path)) is not None:
-            return PlainTextResponse(refused[1], refused[0])
+        if (ours := _answered_here(path, request, own_hosts)) is not None:
+            return ours
         try:
-            answer = await upstream.send(await _question(upstream, path, request), stream=True)
+            content = await admitted.content(path, request)
+            question = _question(upstream, path, request, content)
+            answer = await upstream.send(question, stream=True)
+        except Objection as objection:
+            return PlainTextResponse(objection.sentence, objection.status)
         except (httpx2.ConnectError, httpx2.ReadError, httpx2.RemoteProtocolError):
             return _starting()
         except httpx2.TimeoutException:
@@ -136,15 +135,17 @@ def foreign(request: Request, own_hosts: Sequence[str] = ()) -> bool:
     return urlsplit(origin).netloc not in {request.headers.get("host", ""), *own_hosts}
 
 
-async def _question(upstream: httpx2.AsyncClient, path: str, request: Request) -> httpx2.Request:
-    headers = [(k, v) for k, v in request.headers.items() if k not in _NOT_FORWARDED]
+def _question(
+    upstream: httpx2.AsyncClient,
+    path: str,
+    request: Request,
+    content: bytes | AsyncIterator[bytes] | None,
+) -> httpx2.Request:
+    headers = [(k, v) for k, v in request.headers.items() if k in _FORWARDED]
     headers.append(("accept-encoding", "identity"))
-    content: bytes | AsyncIterator[bytes] | None = None
-    if path.endswith("mlflow/experiments/create"):
-        content = await _without_location(request)
+    if content is None or isinstance(content, bytes):
+        # A page that is asked for with a body is asked for without; a judged body has its own size.
         headers = [(k, v) for k, v in headers if k != "content-length"]
-    elif request.method not in SAFE:
-        content = request.stream()
     # Quoted again from the path that was judged, so that MLflow reads what we read.
     target = upstream.base_url.raw_path.rstrip(b"/") + b"/" + quote(path).encode()
     if query := request.scope["query_string"]:
@@ -153,20 +154,16 @@ async def _question(upstream: httpx2.AsyncClient, path: str, request: Request) -
     return upstream.build_request(request.method, url, headers=headers, content=content)
 
 
-async def _without_location(request: Request) -> bytes:
-    """The body of a new experiment, unable to choose where on MLflow's disk it lives."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LARGEST_JSON:
-            return b"{}"
-    try:
-        fields = json.loads(body)
-    except ValueError:
-        return b"{}"
-    if not isinstance(fields, dict):
-        return b"{}"
-    return json.dumps({k: v for k, v in fields.items() if k != "artifact_location"}).encode()
+def _answered_here(path: str, request: Request, own_hosts: Sequence[str]) -> Response | None:
+    """The answer to what MLflow is never asked."""
+    if foreign(request, own_hosts):
+        return PlainTextResponse("A page of another site may not change the lab book.", 403)
+    if request.method == "GET" and path in EMPTY:
+        return JSONResponse(EMPTY[path])
+    refused = refusal(request.method, path)
+    if refused is None and any(evasive(inside) for inside in request.query_params.getlist("path")):
+        refused = 404, "There is no such file here."
+    return None if refused is None else PlainTextResponse(refused[1], refused[0])
 
 
 async def _index(answer: httpx2.Response, request: Request) -> Response:

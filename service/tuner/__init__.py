@@ -1,26 +1,24 @@
-"""Where trials come from and what they say: the only package that knows Optuna."""
+"""Where trials come from and what they say: the only package that knows Optuna.
+
+What is named here comes without Optuna, whose import takes half a second: thinking up trials is the
+business of `service.tuner.mind`, in a process of its own.
+"""
 
 from __future__ import annotations
-
-import optuna
 
 from service.tuner.checking import check_space
 from service.tuner.fronts import dominated_by, front, hypervolume, knee, ranks
 from service.tuner.importance import importance
-from service.tuner.memory import ContradictoryObservation, Memory, Observation
+from service.tuner.observation import ContradictoryObservation, Coordinates, Observation
 from service.tuner.pruning import Decision, decide
 from service.tuner.recipes import Translation, baseline, translate, translate_named
-from service.tuner.space import Coordinates, Point, Space, UnusableCalibration
+from service.tuner.space import Point, Space, UnusableCalibration
 from service.tuner.transfer import transfer
-
-# It announces every study it creates, and ours are created and thrown away.
-optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 __all__ = [
     "ContradictoryObservation",
     "Coordinates",
     "Decision",
-    "Memory",
     "Observation",
     "Point",
     "Space",

@@ -6,15 +6,11 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.importance import PedAnovaImportanceEvaluator
-from optuna.trial import create_trial
 
 from service.contract.study import StudyDefinition
 from service.contract.trial import Importance
 from service.contract.vocabulary import Vocabulary
-from service.tuner.memory import Observation
+from service.tuner.observation import Observation
 from service.tuner.space import Space
 
 #: With fewer, the best few and the rest cannot be told apart.
@@ -63,6 +59,13 @@ def _ped_anova(shares: np.ndarray, losses: Sequence[float]) -> list[float]:
     top = min(max(0.1, _TOP_TRIALS / len(losses)), 0.5)
     if sorted(losses)[math.ceil(top * len(losses)) - 1] == max(losses):
         return [0.0] * shares.shape[1]
+    # Here, because the service would start later with Optuna than without.
+    import optuna
+    from optuna.distributions import BaseDistribution, FloatDistribution
+    from optuna.importance import PedAnovaImportanceEvaluator
+    from optuna.trial import create_trial
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     # The evaluator works on a grid of 50 points, so the ranges are those that were really tried.
     spans: dict[str, BaseDistribution] = {
         f"{column}": FloatDistribution(float(tried.min()), float(tried.max()))

@@ -1,48 +1,19 @@
-"""What the sampler knows of a study: our rows, told to an Optuna study in this process."""
+"""What the sampler knows of a study, and what it proposes from that."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterable, Sequence
 
-import optuna
-from optuna.trial import FrozenTrial, TrialState
+import numpy as np
 
 from service.contract.study import StudyDefinition
 from service.contract.vocabulary import Vocabulary
-from service.tuner.sampling import fresh_sampler
-from service.tuner.space import Coordinates, Space
-
-State = Literal["running", "complete", "pruned", "failed"]
-
-_STATES: dict[State, TrialState] = {
-    "running": TrialState.RUNNING,
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What became of one trial.
-
-    Queued trials are `running` too: the sampler then keeps away from them. `values` are the
-    objectives of a complete trial, in the study's order. Without coordinates (weights outside of
-    the searched ranges) the sampler learns nothing; `importance` can still use the shares.
-    """
-
-    number: int
-    coordinates: Coordinates | None
-    state: State
-    values: list[float] | None = None
-    shares: Mapping[str, float] = field(default_factory=dict)
-
-
-class ContradictoryObservation(ValueError):
-    """A finished trial is said to have ended in another way."""
+from service.tuner import parzen
+from service.tuner.history import ALWAYS, COMPLETE, PRUNED, History, View
+from service.tuner.observation import Coordinates, Observation
+from service.tuner.sampling import Asked, at_random, seed_of
+from service.tuner.space import Space
 
 
 class Memory:
@@ -62,13 +33,11 @@ class Memory:
         observations: Iterable[Observation] = (),
     ) -> None:
         self._definition = definition
-        self._directions = [vocabulary.metrics[name].direction for name in definition.objectives]
+        directions = [vocabulary.metrics[name].direction for name in definition.objectives]
+        self._signs = [-1.0 if direction == "maximize" else 1.0 for direction in directions]
         self._distributions = Space(definition, vocabulary).distributions()
-        self._seen: dict[int, Observation] = {}
-        self._stale: set[int] = set()
-        self._study = self._empty_study()
-        self._told: dict[int, tuple[int, Coordinates]] = {}
-        self._size = 0
+        self._history = History(self._distributions, len(directions))
+        self._asked = Asked(definition.search, self._distributions, list(directions))
         for observation in observations:
             self.observe(observation)
 
@@ -79,78 +48,45 @@ class Memory:
         coordinates or values that do not belong to this study.
         """
         self._check(observation)
-        known = self._seen.get(observation.number)
-        if known is not None and known.state != "running":
-            if observation.state != "running" and observation != known:
-                raise ContradictoryObservation(
-                    f"trial {known.number} ended as {known.state} {known.values or ''} and is now "
-                    f"said to be {observation.state} {observation.values or ''}; an end is final"
-                )
-            return
-        if observation != known:
-            self._seen[observation.number] = observation
-            self._stale.add(observation.number)
+        self._history.put(observation)
 
-    def propose(self, number: int) -> Coordinates:
+    def propose(self, number: int, *, clock: int = ALWAYS) -> Coordinates:
         """Coordinates for trial `number`; the same again for the same observations."""
-        self._catch_up()
-        self._study.sampler = fresh_sampler(self._definition.search, number)
-        asked = self._study.ask(self._distributions)
-        # A failed trial is invisible to every sampler, so asking leaves no trace.
-        self._study.tell(asked, state=TrialState.FAIL)
-        self._size += 1
-        return dict(asked.params)
+        return self.propose_together([number], clock=clock)[0]
 
-    def _catch_up(self) -> None:
-        if not all(self._tell(self._seen[number]) for number in sorted(self._stale)):
-            self._study = self._empty_study()
-            self._told, self._size = {}, 0
-            for number in sorted(self._seen):
-                self._tell(self._seen[number])
-        self._stale.clear()
+    def propose_together(self, numbers: Sequence[int], *, clock: int = ALWAYS) -> list[Coordinates]:
+        """Coordinates for several trials that do not know of each other, from one fit.
 
-    def _tell(self, seen: Observation) -> bool:
-        """Bring Optuna's study up to this observation; False when it would have to be rebuilt."""
-        told = self._told.get(seen.number)
-        if told is not None:
-            place, coordinates = told
-            if coordinates != seen.coordinates:
-                return False
-            if seen.state != "running":
-                self._study.tell(place, seen.values, _STATES[seen.state])
-            return True
-        if seen.coordinates is None or seen.state == "failed":
-            return True
-        if self._told and seen.number < next(reversed(self._told)):
-            return False  # TPE weighs trials by their order, so that must be the numbers'
-        self._study.add_trial(self._frozen(seen))
-        self._told[seen.number] = (self._size, seen.coordinates)
-        self._size += 1
-        return True
+        Ends after `clock`, of the study's clock, are not known yet. A trial that is proposed again
+        is not known either. `gp` and `nsga2` fit for each.
+        """
+        view = self._history.at(clock, without=numbers)
+        search = self._definition.search
+        if search.sampler == "random" or self._is_young(view):
+            return [at_random(self._distributions, seed_of(search, number)) for number in numbers]
+        if search.sampler == "tpe":
+            seeds = [seed_of(search, number) for number in numbers]
+            points = parzen.propose(view, self._distributions, self._signs, seeds)
+            return [self._history.external(point) for point in points]
+        return [self._asked.propose(view, number) for number in numbers]
 
-    def _frozen(self, seen: Observation) -> FrozenTrial:
-        return optuna.trial.create_trial(
-            state=_STATES[seen.state],
-            params=dict(seen.coordinates or {}),
-            distributions=self._distributions,
-            # JSON gives back 30.0 as 30, and Optuna's arithmetic on whole numbers fails.
-            values=None if seen.values is None else [float(value) for value in seen.values],
+    def _is_young(self, view: View) -> bool:
+        """Whether TPE has too little to model."""
+        finished = np.isin(view.states, (COMPLETE, PRUNED)).sum()
+        return self._definition.search.sampler == "tpe" and (
+            int(finished) < self._definition.search.startup
         )
-
-    def _empty_study(self) -> optuna.Study:
-        # Every proposal brings its own sampler; this one only spares Optuna making a default.
-        sampler = optuna.samplers.RandomSampler()
-        return optuna.create_study(directions=self._directions, sampler=sampler)
 
     def _check(self, seen: Observation) -> None:
         if (seen.state == "complete") != (seen.values is not None):
             raise ValueError(f"trial {seen.number} is {seen.state}; only complete ones have values")
+        objectives = self._definition.objectives
         if seen.values is not None and (
-            len(seen.values) != len(self._directions) or not all(map(math.isfinite, seen.values))
+            len(seen.values) != len(objectives) or not all(map(math.isfinite, seen.values))
         ):
             raise ValueError(
-                f"trial {seen.number} has values {seen.values}; give {len(self._directions)} "
-                f"finite ones, of {', '.join(self._definition.objectives)}"
+                f"trial {seen.number} has values {seen.values}; give {len(objectives)} "
+                f"finite ones, of {', '.join(objectives)}"
             )
         if seen.coordinates is not None and seen.coordinates.keys() != self._distributions.keys():
             raise ValueError(

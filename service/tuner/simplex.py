@@ -40,13 +40,18 @@ class BoundedSimplex:
 
     def shares(self, quantiles: Sequence[float]) -> list[float]:
         """The n shares at these n - 1 numbers in [0, 1]."""
-        left, taken = self._total, []
-        for place, quantile in enumerate(quantiles):
+        row: list[float] = self.all_shares(np.asarray([quantiles], float))[0].tolist()
+        return row
+
+    def all_shares(self, quantiles: np.ndarray) -> np.ndarray:
+        """`shares` of every row at once; many cost little more than one."""
+        left, taken = np.full(len(quantiles), self._total), []
+        for place in range(quantiles.shape[1]):
             least, most = self._left_range(place, left)
-            rest = self._quantile(place, quantile, least, most)
+            rest = self._quantile(place, quantiles[:, place], least, most)
             taken.append(left - rest)
             left = rest
-        return [float(share) for share in self._shifted(np.asarray([*taken, left]))]
+        return self._shifted(np.stack([*taken, left], axis=1))
 
     def quantiles(self, shares: Sequence[float]) -> list[float] | None:
         """The n - 1 numbers that give these n shares; None when the shares break a bound."""
@@ -54,13 +59,13 @@ class BoundedSimplex:
         if abs(given.sum() - 1.0) > SLACK or not self._holds(given):
             return None
         taken = self._high - given if self._mirrored else given - self._low
-        left, found = self._total, []
+        left, found = np.full(1, self._total), []
         for place, part in enumerate(taken[:-1]):
             least, most = self._left_range(place, left)
-            rest = min(max(left - float(part), least), most)
-            bottom, top = self._volume(place, least), self._volume(place, most)
-            flat = top <= bottom
-            found.append(0.5 if flat else (self._volume(place, rest) - bottom) / (top - bottom))
+            rest = np.clip(left - part, least, most)
+            ends = (self._volume(place, end)[0] for end in (least, rest, most))
+            bottom, middle, top = (float(volume) for volume in ends)
+            found.append(0.5 if top <= bottom else (middle - bottom) / (top - bottom))
             left = rest
         return [min(max(quantile, 0.0), 1.0) for quantile in found]
 
@@ -73,30 +78,32 @@ class BoundedSimplex:
         clipped: np.ndarray = np.clip(shares, self._low, self._high)
         return clipped
 
-    def _left_range(self, place: int, left: float) -> tuple[float, float]:
+    def _left_range(self, place: int, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What may be left for the later shares once this one is taken."""
-        least = max(left - self._widths[place], 0.0)
-        most = min(left, sum(self._widths[place + 1 :]))
-        return min(least, most), most
+        least = np.maximum(left - self._widths[place], 0.0)
+        most = np.minimum(left, sum(self._widths[place + 1 :]))
+        return np.minimum(least, most), most
 
-    def _volume(self, place: int, left: float) -> float:
+    def _volume(self, place: int, left: np.ndarray) -> np.ndarray:
         """Grows with the chance that at most `left` is left after this share."""
         sums, signs = self._later[place]
         power = len(self._widths) - 1 - place
-        return float(signs @ np.maximum(left - sums, 0.0) ** power)
+        volume: np.ndarray = np.maximum(left[:, None] - sums, 0.0) ** power @ signs
+        return volume
 
-    def _quantile(self, place: int, quantile: float, least: float, most: float) -> float:
+    def _quantile(
+        self, place: int, quantile: np.ndarray, least: np.ndarray, most: np.ndarray
+    ) -> np.ndarray:
         bottom, top = self._volume(place, least), self._volume(place, most)
         wanted = bottom + quantile * (top - bottom)
         if len(self._later[place][0]) == 1:  # no bound can bind: a power, which has an inverse
             power = len(self._widths) - 1 - place
-            return min(max(float(wanted ** (1.0 / power)), least), most)
+            root: np.ndarray = np.clip(wanted ** (1.0 / power), least, most)
+            return root
         for _ in range(_HALVINGS):
             middle = (least + most) / 2
-            if self._volume(place, middle) < wanted:
-                least = middle
-            else:
-                most = middle
+            beyond = self._volume(place, middle) < wanted
+            least, most = np.where(beyond, middle, least), np.where(beyond, most, middle)
         return (least + most) / 2
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+import numpy as np
 
 from service.contract.errors import InvalidRequest
 from service.contract.study import StudyDefinition
 from service.contract.trial import Calibration
 from service.contract.vocabulary import Vocabulary
+from service.tuner.observation import Coordinates
 from service.tuner.simplex import SLACK, BoundedSimplex
 from service.tuner.terms import LEAST_SHARE, searched_terms, share_range
 
-#: What the sampler sees: `rest.<term>` in [0, 1] or `weight.<term>`, and `use.<term>` on or off.
-Coordinates = dict[str, float | str]
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 DEFAULT_WEIGHTS = (1e-4, 10.0)
 _SCALE_TOLERANCE = 1e-6
@@ -59,6 +61,9 @@ class Space:
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """What Optuna samples, the same in every trial of the study."""
+        # Here, because only the sampler's process needs Optuna, and starting must be quick.
+        from optuna.distributions import CategoricalDistribution, FloatDistribution
+
         found: dict[str, BaseDistribution] = {}
         if self._in_shares:
             found |= {f"rest.{t.key}": FloatDistribution(0.0, 1.0) for t in self.searched[:-1]}
@@ -71,18 +76,35 @@ class Space:
 
     def point(self, coordinates: Mapping[str, float | str]) -> Point:
         """The point at these coordinates; needs the calibration."""
+        return self.points([coordinates])[0]
+
+    def points(self, many: Sequence[Mapping[str, float | str]]) -> list[Point]:
+        """The points at all these coordinates; quicker than one by one."""
         if self._in_shares:
-            return self._at(self._scaled(self.searched_shares(coordinates)) | self._fixed)
-        used = self._used(coordinates)
-        weights = {key: float(coordinates[f"weight.{key}"]) for key in used}
-        return self._at(weights | self._fixed)
+            found = [self._scaled(shares) for shares in self._all_shares(many)]
+        else:
+            found = [
+                {key: float(coordinates[f"weight.{key}"]) for key in self._used(coordinates)}
+                for coordinates in many
+            ]
+        return [self._at(weights | self._fixed) for weights in found]
 
     def searched_shares(self, coordinates: Mapping[str, float | str]) -> dict[str, float]:
         """Shares of the searched terms among themselves (space `shares`); they add up to 1."""
-        used = self._used(coordinates)
-        quantiles = [float(coordinates[f"rest.{key}"]) for key in used[:-1]]
-        shares = dict(zip(used, self._simplex(used).shares(quantiles), strict=True))
-        return dict.fromkeys(self._ranges, 0.0) | self._snapped(shares)
+        return self._all_shares([coordinates])[0]
+
+    def _all_shares(self, many: Sequence[Mapping[str, float | str]]) -> list[dict[str, float]]:
+        found: list[dict[str, float]] = [{}] * len(many)
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for place, coordinates in enumerate(many):
+            groups.setdefault(tuple(self._used(coordinates)), []).append(place)
+        for used, places in groups.items():
+            quantiles = [[float(many[p][f"rest.{key}"]) for key in used[:-1]] for p in places]
+            rows = self._simplex(list(used)).all_shares(np.asarray(quantiles, float))
+            for place, row in zip(places, rows.tolist(), strict=True):
+                shares = self._snapped(dict(zip(used, row, strict=True)))
+                found[place] = dict.fromkeys(self._ranges, 0.0) | shares
+        return found
 
     def from_weights(self, weights: Mapping[str, float]) -> Point:
         """The point of raw weights; a searched term left out is 0, a fixed one keeps its weight."""

@@ -18,7 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import select
 
-from service import dispatch, fleet, studies, trials
+from service import attempts, dispatch, fleet, studies, trials
 from service.app import create_app
 from service.blobs import Blobs
 from service.client import Client
@@ -145,7 +145,8 @@ class Bench:
     def lease(self, capacity: int = 1, *, worker: str | None = None) -> list[Lease]:
         request = LeaseRequest(worker=worker or self.worker, capacity=capacity)
         with self.database.writing() as session:
-            return dispatch.lease(session, request, lease_seconds=self.settings.lease_seconds)
+            seconds = self.settings.lease_seconds
+            return dispatch.lease(session, request, lease_seconds=seconds).leases
 
     def report(self, lease: Lease, step: int, **changes: Any) -> Verdict:
         metrics = changes.pop("metrics", score(lease))
@@ -176,7 +177,7 @@ class Bench:
     def fail(self, lease: Lease, cause: FailureCause = FailureCause.ERROR) -> None:
         failure = Failure(token=lease.token, cause=cause, message="it broke")
         with self.database.writing() as session:
-            trials.fail(
+            attempts.fail(
                 session,
                 lease.id,
                 failure,

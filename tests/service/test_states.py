@@ -24,7 +24,7 @@ STUDY_MOVES = {
 TRIAL_MOVES = {
     ("queued", "leased"), ("queued", "cancelled"),
     ("leased", "queued"), ("leased", "complete"), ("leased", "pruned"), ("leased", "failed"),
-    ("leased", "cancelled"),
+    ("leased", "diverged"), ("leased", "cancelled"),
 }  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_trials_make_the_listed_moves_and_no_other(
             assert (trial.state, study.revision) == (old, 5)
             return
         move_trial(session, trial, new, "because")
-        ended = new in ("complete", "pruned", "failed", "cancelled")
+        ended = new in ("complete", "pruned", "diverged", "failed", "cancelled")
         assert (trial.state, trial.revision, study.revision) == (new, 6, 6)
         assert (trial.finished_clock, trial.finished is not None) == (4 if ended else None, ended)
         assert trial.leased_clock == (4 if new == "leased" else None)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from service import trials
-from service.contract.errors import InvalidRequest, LeaseLost, WorkerNotFound
+from service import attempts, trials
+from service.contract.errors import IllegalMove, InvalidRequest, LeaseLost, WorkerNotFound
 from service.contract.trial import (
     Action,
     Blob,
@@ -36,7 +36,7 @@ def _beat(bench: Bench, lease: Lease, *, step: int = 5) -> Verdict:
 def _lapse(bench: Bench, lease: Lease) -> bool:
     bench.set_back(lease.job.uid, 60.0)
     with bench.database.writing() as session:
-        return trials.lapse(session, lease.job.uid, vocabulary=bench.vocabulary, max_attempts=3)
+        return attempts.lapse(session, lease.job.uid, vocabulary=bench.vocabulary, max_attempts=3)
 
 
 def _trial(bench: Bench, lease: Lease) -> TrialRow:
@@ -83,10 +83,20 @@ def test_a_repeated_result_is_recorded_once(bench: Bench) -> None:
     [lease] = bench.lease()
     bench.complete(lease)
     first = _trial(bench, lease)
-    bench.complete(lease, metrics={"psnr_y": 99.0, "mdsi": 0.0})
+    bench.complete(lease)
     again = _trial(bench, lease)
     assert (again.metrics, again.revision) == (first.metrics, first.revision)
     assert again.state is TrialState.COMPLETE
+
+
+def test_a_second_and_different_result_is_refused(bench: Bench) -> None:
+    bench.calibrated()
+    [lease] = bench.lease()
+    bench.complete(lease)
+    first = _trial(bench, lease)
+    with pytest.raises(IllegalMove, match="has its result already"):
+        bench.complete(lease, metrics={"psnr_y": 99.0, "mdsi": 0.0})
+    assert _trial(bench, lease).metrics == first.metrics
 
 
 def test_a_fenced_worker_changes_nothing(bench: Bench) -> None:
@@ -137,7 +147,8 @@ def test_a_resume_point_moves_with_the_report_and_waits_for_the_next_attempt(ben
     bench.report(lease, 25, checkpoint=checkpoint)
     _lapse(bench, lease)
     [again] = bench.lease()
-    assert (again.job.resume, again.job.attempt) == (checkpoint, 2)
+    # Progress was made, so the attempt is not counted against the trial.
+    assert (again.job.resume, again.job.attempt) == (checkpoint, 1)
 
 
 def test_a_report_with_a_checkpoint_nobody_stored_is_refused(bench: Bench) -> None:
@@ -162,7 +173,17 @@ def test_a_release_keeps_the_checkpoint_and_counts_no_attempt(bench: Bench) -> N
     assert _outcomes(bench, again) == ["released", "running"]
 
 
-@pytest.mark.parametrize("cause", ["diverged", "data", "definition"])
+def test_diverged_training_is_a_result_and_no_error(bench: Bench) -> None:
+    bench.calibrated()
+    [lease] = bench.lease()
+    bench.fail(lease, FailureCause.DIVERGED)
+    bench.fail(lease, FailureCause.DIVERGED)
+    trial = _trial(bench, lease)
+    assert (trial.state, trial.reason) == (TrialState.DIVERGED, "diverged: it broke")
+    assert _outcomes(bench, lease) == ["diverged"]
+
+
+@pytest.mark.parametrize("cause", ["data", "definition"])
 def test_some_failures_are_final(bench: Bench, cause: str) -> None:
     bench.calibrated()
     [lease] = bench.lease()
@@ -196,7 +217,7 @@ def test_a_heartbeat_keeps_the_lease(bench: Bench) -> None:
     bench.set_back(lease.job.uid, 60.0)
     assert _beat(bench, lease).action is Action.CONTINUE
     with bench.database.writing() as session:
-        assert not trials.lapse(session, lease.job.uid, vocabulary=bench.vocabulary, max_attempts=3)
+        assert not attempts.lapse(session, lease.job.uid, vocabulary=bench.vocabulary, max_attempts=3)
     trial = _trial(bench, lease)
     assert (trial.state, trial.step, trial.steps_per_second) == (TrialState.LEASED, 5, 2.0)
 
@@ -252,19 +273,22 @@ def test_sixteen_threads_lease_forty_trials_once_each(bench: Bench) -> None:
 def test_of_two_results_at_once_one_is_recorded(bench: Bench) -> None:
     bench.calibrated()
     [lease] = bench.lease()
-    barrier, revisions = threading.Barrier(2), []
+    barrier, refused = threading.Barrier(2), []
 
     def finish(psnr: float) -> None:
         barrier.wait()
-        bench.complete(lease, metrics={"psnr_y": psnr, "mdsi": 0.1})
-        revisions.append(_trial(bench, lease).finished_clock)
+        try:
+            bench.complete(lease, metrics={"psnr_y": psnr, "mdsi": 0.1})
+        except IllegalMove:
+            refused.append(psnr)
 
     threads = [threading.Thread(target=finish, args=(psnr,)) for psnr in (1.0, 2.0)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(set(revisions)) == 1
+    [late] = refused
+    assert _trial(bench, lease).metrics["psnr_y"] == 3.0 - late
     assert _outcomes(bench, lease) == ["complete"]
 
 
@@ -298,4 +322,4 @@ def test_a_repeated_report_keeps_the_lease_like_a_first_one(bench: Bench) -> Non
     bench.set_back(lease.job.uid, 60.0)
     bench.report(lease, 25)
     with bench.database.writing() as session:
-        assert not trials.lapse(session, lease.job.uid, vocabulary=bench.vocabulary, max_attempts=3)
+        assert not attempts.lapse(session, lease.job.uid, vocabulary=bench.vocabulary, max_attempts=3)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from service.contract.study import Data, Model, Search, StudyDefinition, Term
 from service.contract.vocabulary import LossInfo, MetricInfo, Side, Vocabulary
-from service.tuner import ContradictoryObservation, Coordinates, Memory, Observation, Space
+from service.tuner import ContradictoryObservation, Coordinates, Observation, Space
+from service.tuner.memory import Memory
 
 Sampler = Literal["tpe", "gp", "nsga2", "random"]
 
@@ -128,7 +129,7 @@ def test_a_rebuilt_memory_goes_on_as_the_old_one_would(sampler: Sampler) -> None
 def test_two_fresh_processes_propose_the_same() -> None:
     script = (
         "from service.contract.study import *; from service.contract.vocabulary import *; "
-        "from service.tuner import *; "
+        "from service.tuner import *; from service.tuner.memory import *; "
         f"study = StudyDefinition.model_validate_json({_study().model_dump_json()!r}); "
         f"words = Vocabulary.model_validate_json({VOCABULARY.model_dump_json()!r}); "
         "memory = Memory(study, words); "

@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, Request
 
+from service.contract.access import IMPLIED, Caller, Scope
 from service.contract.study import StudyDefinition
 from service.contract.trial import StudyState, TrialKind, TrialState
 from service.contract.vocabulary import MetricInfo, Vocabulary
 from service.db import Database, Row
 from service.models import Attempt, Study, Trial
+from service.tracking.admission import Admission
 from service.tracking.labbook import LabBook
+from service.tracking.owners import RunOwner
 from service.tracking.proxy import router, unix_transport
 from service.tracking.server import MlflowServer
 
@@ -45,11 +48,22 @@ def mlflow(server: MlflowServer) -> MlflowServer:
     return server
 
 
+#: Whose run is whose, for the proxy at `port`.
+OWNERS: dict[str, RunOwner] = {}
+
+
+def said_to_be(request: Request) -> None:
+    """`x-test-caller: id scope` is believed; an admin without one."""
+    name, scope = request.headers.get("x-test-caller", "local admin").split()
+    request.state.caller = Caller(name, name, IMPLIED[Scope(scope)])
+
+
 @pytest.fixture(scope="session")
 def port(server: MlflowServer) -> Iterator[str]:
     """`http://127.0.0.1:<port>`, where our proxy serves `/mlflow`."""
     app = FastAPI()
-    app.include_router(router(unix_transport(str(server.socket))))
+    routes = router(unix_transport(str(server.socket)), admission=Admission(OWNERS.get))
+    app.include_router(routes, dependencies=[Depends(said_to_be)])
     web = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))
     thread = threading.Thread(target=web.run)
     thread.start()

@@ -151,6 +151,35 @@ def test_a_retried_trial_runs_again(
     assert run["info"]["status"] == "RUNNING"
 
 
+def test_a_diverged_trial_is_a_finding_and_no_error(
+    mlflow: MlflowServer, database: Database, projection: Projection, study: Study
+) -> None:
+    with database.writing() as session:
+        said = {"state": TrialState.DIVERGED, "reason": "loss l1 is nan at step 40"}
+        session.execute(update(Trial).where(Trial.number == 4).values(**said))
+    projection.mirror()
+    run = pages(mlflow, study)["runs"]["t004 l1=1.13 content=0.0061"]
+    assert run["info"]["status"] == "FINISHED"
+    assert run["tags"]["srt.state"] == "DIVERGED"
+    assert "nan" in run["tags"]["srt.reason"]
+
+
+def test_many_trials_are_told_in_parts_and_the_end_comes_last(
+    mlflow: MlflowServer,
+    database: Database,
+    book: LabBook,
+    vocabulary: Vocabulary,
+    study: Study,
+) -> None:
+    end(database, study)
+    projection = Projection(database, book, vocabulary, "http://here", at_once=4)
+    assert projection.mirror() == 4
+    assert "study outcome" not in pages(mlflow, study)["runs"]
+    assert projection.mirror() == 3
+    assert len(pages(mlflow, study)["runs"]) == 6
+    assert projection.mirror() == 0
+
+
 def test_an_ended_study_leaves_its_outcome(
     mlflow: MlflowServer, database: Database, projection: Projection, study: Study
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.tracking.routes import refusal, writes
+from service.tracking.routes import Right, refusal, right_of, run_of_file, writes
 
 API, AJAX = "api/2.0/mlflow", "ajax-api/2.0/mlflow"
 
@@ -47,9 +47,17 @@ def test_tracking_pages_and_workers_pass(method: str, path: str) -> None:
         ("PUT", f"{API}-artifacts/artifacts/1/../../x", 404),
         ("PUT", f"{API}/runs/log-batch", 404),
         ("DELETE", f"{API}-artifacts/artifacts/1/x", 403),
-        ("POST", f"{API}/runs/delete", 403),
-        ("POST", f"{API}/experiments/delete", 403),
-        ("POST", f"{API}/experiments/delete-experiment-tag", 403),
+        ("DELETE", f"{API}/registered-models/delete", 403),
+        ("DELETE", f"{API}/logged-models/m-1", 403),
+        ("POST", f"{API}/runs/create-promptlab-run", 404),
+        ("POST", f"{API}/runs/of-a-later-version", 404),
+        ("POST", f"{API}-artifacts/mpu/create/1/x", 404),
+        ("POST", f"{AJAX}/upload-artifact", 404),
+        ("POST", "ajax-api/3.0/mlflow/traces", 404),
+        ("GET", "static-files/..;/x", 404),
+        ("GET", "static-files//etc/passwd", 404),
+        ("GET", "static-files/%252e%252e/x", 404),
+        ("GET", "static-files/a\x00b", 404),
         ("OPTIONS", f"{API}/runs/search", 405),
         ("TRACE", "", 405),
     ],
@@ -60,10 +68,32 @@ def test_everything_else_is_refused(method: str, path: str, status: int) -> None
     assert refused[0] == status
 
 
-@pytest.mark.parametrize("call", ["runs/log-batch", "runs/update", "experiments/create"])
-def test_writing_is_told_from_reading(call: str) -> None:
-    assert writes("POST", f"{API}/{call}")
-    assert writes("PUT", f"{API}-artifacts/artifacts/1/x")
-    assert not writes("POST", f"{API}/runs/search")
-    assert not writes("POST", "graphql")
-    assert not writes("GET", f"{API}/runs/get")
+@pytest.mark.parametrize(
+    ("method", "path", "right"),
+    [
+        ("POST", "runs/search", Right.READ),
+        ("GET", "runs/get", Right.READ),
+        ("POST", "runs/log-batch", Right.LOG),
+        ("POST", "runs/set-tag", Right.LOG),
+        ("POST", "runs/update", Right.CHANGE),
+        ("POST", "runs/create", Right.CHANGE),
+        ("POST", "runs/delete", Right.CHANGE),
+        ("POST", "experiments/create", Right.CHANGE),
+        ("POST", "experiments/restore", Right.CHANGE),
+        ("POST", "model-versions/create", Right.CHANGE),
+        ("PATCH", "registered-models/update", Right.CHANGE),
+        ("PATCH", "logged-models/m-1/tags", Right.CHANGE),
+    ],
+)
+def test_reading_logging_and_changing_are_told_apart(method: str, path: str, right: Right) -> None:
+    assert right_of(method, f"{API}/{path}") is right
+    assert writes(method, f"{API}/{path}") == (right is not Right.READ)
+
+
+def test_a_file_of_a_run_names_its_experiment_and_run() -> None:
+    run = "0123456789abcdef" * 2
+    files = f"{API}-artifacts/artifacts"
+    assert run_of_file(f"{files}/7/{run}/artifacts/a/b.png") == ("7", run)
+    assert run_of_file(f"{files}/7/{run}/x") is None
+    assert run_of_file(f"{files}/7/models/{run}/artifacts/x") is None
+    assert run_of_file(f"{files}/7/{run}/artifacts/") is None

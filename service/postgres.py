@@ -1,0 +1,61 @@
+"""Connections to PostgreSQL that give up on a server which no longer answers.
+
+The server's own limits end a statement or a lock that takes too long, and let go of what a frozen
+service holds. They are worth nothing when the server itself is frozen, so the client has a limit
+of its own: without it one stopped PostgreSQL holds every thread of the service for ever.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+if TYPE_CHECKING:
+    from psycopg.abc import PQGen
+
+Answer = TypeVar("Answer")
+
+#: Seconds; each a little longer than the one that should have struck first.
+_LOCK, _STATEMENT, _ANSWER = 10, 15, 20
+#: A service that froze in mid-transaction must not hold its rows for ever; a sampler may think
+#: for some seconds inside of one.
+_IDLE = 60
+
+#: libpq's own words for how long to wait for a connection, and for a machine that is gone.
+_OPTIONS: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": _ANSWER * 1000,
+}
+_SETTINGS = {
+    "lock_timeout": f"{_LOCK}s",
+    "statement_timeout": f"{_STATEMENT}s",
+    "idle_in_transaction_session_timeout": f"{_IDLE}s",
+}
+
+
+class Connection(psycopg.Connection[Any]):
+    """One that fails with OperationalError, and is closed, after `_ANSWER` seconds of silence."""
+
+    def wait(
+        self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None
+    ) -> Answer:
+        """What the server answers to this step."""
+        try:
+            return super().wait(gen, interval, _ANSWER if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                # Its answer, should it come, would be taken for that to the next statement.
+                self.pgconn.finish()
+            raise
+
+
+def connect(*arguments: Any, **options: Any) -> Connection:
+    """A connection with all limits; what the URL says itself goes before."""
+    given = str(options.pop("options", "") or "")
+    limits = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
+    return Connection.connect(*arguments, **{**_OPTIONS, "options": f"{limits} {given}", **options})

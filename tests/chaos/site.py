@@ -1,0 +1,276 @@
+"""A whole installation of real processes: PostgreSQL, two replicas, MLflow, agents, and the wire."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from service.client import Client
+from tests.chaos.agent import AgentSettings, Temper
+from tests.chaos.clocks import WrongClock, wrong_clock
+from tests.chaos.history import History, Operation, Recorded, read
+from tests.chaos.network import Island, island
+from tests.chaos.processes import Keeper, Kept
+from tests.chaos.volume import Volume, small_disk
+from tests.chaos.wire import Wire
+
+Found = TypeVar("Found")
+#: Labels that keep simulated and real trainings apart.
+ARITHMETIC, IMAGES, CROWD = {"trains": "numbers"}, {"trains": "images"}, {"trains": "alone"}
+_CLI = (sys.executable, "-m", "service.cli.main")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large an installation is."""
+
+    agents: int = 6  #: processes; the last one has a wrong clock, the one before is on an island
+    threads: int = 4  #: workers in each
+    trainers: int = 2  #: workers that really train
+    mlflow: bool = True
+    lease_seconds: float = 2.0
+    disk_megabytes: int = 320
+
+
+@dataclass
+class Site:
+    """The running installation; faults act on its parts."""
+
+    folder: Path
+    size: Size
+    seed: int
+    keeper: Keeper
+    disk: Volume
+    wire: Wire
+    database_url: str
+    postgres: Kept
+    servers: list[Kept]
+    ports: list[int]
+    mlflow_url: str | None = None
+    mlflow: Kept | None = None
+    agents: list[Kept] = field(default_factory=list)
+    trainers: list[Kept] = field(default_factory=list)
+    island: Island | None = None
+    wrong_clock: WrongClock | None = None
+
+    @property
+    def histories(self) -> Path:
+        return self.folder / "histories"
+
+    @property
+    def blobs(self) -> Path:
+        return self.disk.folder / "data" / "blobs"
+
+    def operations(self) -> list[Operation]:
+        """Everything written down so far, by clients and by the wire."""
+        return read(sorted(self.histories.glob("*.jsonl")))
+
+    def client(self, name: str, *, patience: float = 0.0) -> Client:
+        """A client of the wire, whose requests are written down."""
+        history = History(self.histories / f"{name}.jsonl", name)
+        return Client(self.wire.url, patience=patience, timeout=10.0, transport=Recorded(history))
+
+    def direct(self, *, patience: float = 30.0) -> Client:
+        """A client of the first replica, past the wire, for the harness itself."""
+        return Client(f"http://127.0.0.1:{self.ports[0]}", patience=patience, timeout=10.0)
+
+    def answering(self) -> bool:
+        """Whether every replica is ready."""
+        for port in self.ports:
+            client = Client(f"http://127.0.0.1:{port}", patience=0.0, timeout=2.0)
+            try:
+                if not client.ready():
+                    return False
+            finally:
+                client.close()
+        return True
+
+
+@contextmanager
+def open_site(folder: Path, size: Size, *, seed: int) -> Iterator[Site]:
+    """Start everything but the agents; end every process afterwards, whatever happened.
+
+    PostgreSQL runs as another user, so `folder` must not lie inside of a private one.
+    """
+    with ExitStack() as stack:
+        folder.chmod(0o755)
+        disk = stack.enter_context(small_disk(folder / "disk", megabytes=size.disk_megabytes))
+        joined = stack.enter_context(island())
+        keeper = Keeper()
+        stack.callback(keeper.end)
+        (folder / "histories").mkdir()
+        url, postgres = _postgres(keeper, disk.folder / "postgres", folder)
+        mlflow_url, mlflow = _mlflow(keeper, folder) if size.mlflow else (None, None)
+        ports = [_free_port(), _free_port()]
+        clock = wrong_clock(folder / "clock", "-3h")
+        servers = [
+            _server(keeper, folder, disk.folder / "data", url, port, size, mlflow_url, skew)
+            for port, skew in zip(ports, (None, _skewed(folder, "server", "+10m")), strict=True)
+        ]
+        history = History(folder / "histories" / "wire.jsonl", "wire")
+        host = joined.address if joined else "127.0.0.1"
+        wire = Wire(ports, history, host=host, seed=seed)
+        stack.enter_context(wire.open())
+        site = Site(
+            folder=folder,
+            size=size,
+            seed=seed,
+            keeper=keeper,
+            disk=disk,
+            wire=wire,
+            database_url=url,
+            postgres=postgres,
+            servers=servers,
+            ports=ports,
+            mlflow_url=mlflow_url,
+            mlflow=mlflow,
+            island=joined,
+            wrong_clock=clock,
+        )
+        wait(site, site.answering, 60, "the replicas to answer")
+        yield site
+
+
+def add_agents(site: Site) -> None:
+    """Start the simulated and the real workers."""
+    size = site.size
+    for place in range(size.agents):
+        from_end = size.agents - place
+        temper = Temper(sleeps=0.15, repeats=0.1, fails=0.06, labels=ARITHMETIC)
+        kept = agent(site, f"agent{place}", temper, threads=size.threads, seed=place)
+        if from_end == 1 and site.wrong_clock is not None:
+            kept.environment = site.wrong_clock.environment
+        if from_end == 2 and site.island is not None:
+            kept.inside = site.island.inside
+        site.agents.append(site.keeper.keep(kept))
+    for place in range(size.trainers):
+        site.trainers.append(site.keeper.keep(_trainer(site, f"trainer{place}")))
+
+
+def agent(site: Site, name: str, temper: Temper, *, threads: int, seed: int = 0) -> Kept:
+    """A process of simulated workers, not yet started."""
+    settings = AgentSettings(
+        url=site.wire.url,
+        name=name,
+        threads=threads,
+        seed=1000 * site.seed + seed,
+        lease_seconds=site.size.lease_seconds,
+        temper=temper,
+    )
+    command = (sys.executable, "-m", "tests.chaos.agent", str(site.histories), settings.encoded())
+    return Kept(name, command, site.folder / f"{name}.log")
+
+
+def wait(site: Site, question: Callable[[], Found | None], seconds: float, what: str) -> Found:
+    """Ask until the answer is true, keeping the processes running; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (answer := question()):
+        site.keeper.tend()
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what} ({site.folder})"
+        time.sleep(0.05)
+    return answer
+
+
+def _postgres(keeper: Keeper, data: Path, folder: Path) -> tuple[str, Kept]:
+    """A cluster of our own, as careful as in production, and small."""
+    binaries = _postgres_binaries()
+    inside: tuple[str, ...] = ()
+    sockets = folder / "sockets"
+    sockets.mkdir()
+    if os.geteuid() == 0:
+        user = pwd.getpwnam("postgres")
+        inside = ("setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups")
+        inside += ("--pdeathsig", "KILL")
+        data.mkdir()
+        for owned in (data, sockets):
+            os.chown(owned, user.pw_uid, user.pw_gid)
+    initdb = (binaries / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "-N")
+    subprocess.run(
+        [*inside, *map(str, initdb), "--wal-segsize", "1"], check=True, capture_output=True, cwd="/"
+    )
+    options = {
+        "unix_socket_directories": str(sockets),
+        "listen_addresses": "",
+        "max_connections": "160",
+        "shared_buffers": "32MB",
+        "max_wal_size": "32MB",
+        "min_wal_size": "2MB",
+        "checkpoint_timeout": "30s",
+    }
+    command = [str(binaries / "postgres"), "-D", str(data)]
+    command += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+    kept = Kept("postgres", command, folder / "postgres.log", inside=inside)
+    return f"postgresql://postgres@/postgres?host={sockets}", keeper.keep(kept)
+
+
+def _postgres_binaries() -> Path:
+    packaged = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    found = str(packaged[-1]) if packaged else shutil.which("initdb")
+    assert found is not None, "PostgreSQL is not installed"
+    return Path(found).resolve().parent
+
+
+def _server(
+    keeper: Keeper,
+    folder: Path,
+    data: Path,
+    url: str,
+    port: int,
+    size: Size,
+    mlflow_url: str | None,
+    clock: WrongClock | None,
+) -> Kept:
+    environment = {
+        "SRTUNE_LEASE_SECONDS": str(size.lease_seconds),
+        "SRTUNE_REAP_SECONDS": "0.3",
+        # All simulated workers come from one address.
+        "SRTUNE_RATE": "0",
+        **({"SRTUNE_MLFLOW_URI": mlflow_url} if mlflow_url else {}),
+        **(clock.environment if clock else {}),
+    }
+    lab_book = () if mlflow_url else ("--no-mlflow",)
+    command = (*_CLI, "serve", "--data", str(data), "--port", str(port), "--database", url)
+    log = folder / f"server-{port}.log"
+    return keeper.keep(Kept(f"server-{port}", (*command, *lab_book), log, environment))
+
+
+def _trainer(site: Site, name: str) -> Kept:
+    command = (
+        *_CLI, "worker", "--server", site.wire.url, "--device", "cpu", "--name", name,
+        "--folder", str(site.folder / name), "--label", "trains=images",
+    )  # fmt: skip
+    return Kept(name, command, site.folder / f"{name}.log", again=1.0)
+
+
+def _mlflow(keeper: Keeper, folder: Path) -> tuple[str, Kept]:
+    """MLflow as somebody else would run it: the stock server, one process."""
+    home, port = folder / "mlflow", _free_port()
+    home.mkdir()
+    command = (
+        sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
+        "--backend-store-uri", f"sqlite:///{home}/mlflow.db",
+        "--artifacts-destination", str(home / "artifacts"),
+    )  # fmt: skip
+    kept = Kept("mlflow", command, folder / "mlflow.log", again=1.0)
+    return f"http://127.0.0.1:{port}", keeper.keep(kept)
+
+
+def _skewed(folder: Path, name: str, offset: str) -> WrongClock | None:
+    return wrong_clock(folder / f"{name}.clock", offset)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -1,0 +1,376 @@
+"""A state machine that plays people, workers, time and accidents against the service.
+
+Numbers that hypothesis draws choose among what there is at that moment, so that an example shrinks
+to the few steps that matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from sqlalchemy import create_engine, text
+
+from service.settings import Settings
+from tests.model.accident import Accident
+from tests.model.book import Broken, expect
+from tests.model.holding import Holding
+from tests.model.judge import agree, judge
+from tests.model.replica import Answer, Call, Replica
+from tests.model.rows import Row, Rows, age, differences, empty, look, violations
+from tests.model.scene import (
+    LEASE_SECONDS,
+    MAX_ATTEMPTS,
+    NORMS,
+    RUNGS,
+    STEPS,
+    definition,
+    vocabulary,
+)
+
+API = "/api/v1"
+#: So much longer every back-off takes here, or it would end while the model thinks.
+BACK_OFF_LONGER = 600.0
+STUDIES: list[dict[str, Any]] = [
+    {},
+    {"budget": {"trials": 2}, "confirm": {"candidates": 1, "seeds": 1}},
+    {"max_running": 1, "priority": 5},
+    {"max_running": 2, "budget": {"trials": 5}, "weight": 3.0},
+    {"labels": {"gpu": "big"}, "memory_gb": 10.0, "priority": 5},
+    {"budget": {"trials": 4, "wall_hours": 1.9}},
+    {"budget": {"trials": 4, "gpu_hours": 3.1}, "confirm": {"candidates": 2, "seeds": 1}},
+    {
+        "budget": {"trials": 8},
+        "pruning": {"method": "transfer", "transfer": 0.0, "after": 0.25, "trials": 3, "keep": 0.3},
+    },
+]  # fmt: skip
+WORKERS: list[dict[str, Any]] = [
+    {"name": "plain", "slots": 1, "memory": 8 * 10**9, "labels": {}},
+    {"name": "roomy", "slots": 4, "memory": 8 * 10**9, "labels": {}},
+    {"name": "big", "slots": 2, "memory": 24 * 10**9, "labels": {"gpu": "big"}},
+    {"name": "odd", "slots": 1, "memory": 8 * 10**9, "labels": {"room": "2"}},
+]
+CAUSES = ["diverged", "out_of_memory", "data", "definition", "storage", "error"]
+SAYINGS = ["heartbeat", "report", "result", "failure", "release"]
+ACTS = ["pause", "resume", "stop", "delete"]
+
+some = st.integers(0, 999)
+few = st.integers(0, 3)
+
+
+class Machine(RuleBasedStateMachine):
+    """Steps that anybody may take at any time; after each of them every promise is checked."""
+
+    #: Of all examples so far: how often each rule and each answer came.
+    counts: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self, url: str, data: Path, *, replicas: int) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.engine = create_engine(url)
+        self.settings = Settings(
+            data=data, database=url, mlflow=False, lease_seconds=LEASE_SECONDS,
+            max_attempts=MAX_ATTEMPTS,
+        )  # fmt: skip
+        empty(self.engine)
+        self.replicas = [self._open() for _ in range(replicas)]
+        self.accident = Accident()
+        self.book = Holding()
+        self.rows = look(self.engine)
+        #: Requests that clients made, and may make again at any time; some were never sent.
+        self.bag: list[Call] = []
+        self.turn = 0
+
+    def teardown(self) -> None:
+        for replica in self.replicas:
+            replica.stop()
+        self.engine.dispose()
+        self.loop.close()
+
+    # -- people ----------------------------------------------------------------------------------
+
+    @initialize(kinds=st.lists(st.integers(0, len(STUDIES) - 1), min_size=1, max_size=2))
+    def begin(self, kinds: list[int]) -> None:
+        """A fleet, and studies whose start is made."""
+        for number in range(len(WORKERS)):
+            self.register(number)
+        for kind in kinds:
+            self.submit(kind, None)
+            study = list(self.book.studies)[-1]
+            worker = self._worker("big")
+            for answer in self._ask(worker, 1, None):
+                self._say("result", answer["id"], 1, 0)
+            self.propose()
+            assert self.book.studies[study]["calibrated"]
+
+    @rule(kind=st.integers(0, len(STUDIES) - 1), key=st.sampled_from([None, "k1", "k2"]))
+    def submit(self, kind: int, key: str | None) -> None:
+        headers = {} if key is None else {"idempotency-key": key}
+        body = definition(f"study {kind}", **STUDIES[kind])
+        self._send(Call("submit", f"{API}/studies", body, headers=headers))
+
+    @precondition(lambda self: self.book.studies)
+    @rule(which=some, act=st.sampled_from(ACTS))
+    def steer(self, which: int, act: str) -> None:
+        study = self._pick(list(self.book.studies), which)
+        path = f"{API}/studies/{study}"
+        deletes = act == "delete"
+        self._send(Call(act, path, method="DELETE") if deletes else Call(act, f"{path}/{act}"))
+
+    @precondition(lambda self: self.book.studies)
+    @rule(which=some, tenths=st.integers(1, 9))
+    def enqueue(self, which: int, tenths: int) -> None:
+        study = self._pick(list(self.book.studies), which)
+        shares = {"l1": tenths / 10, "content": 1 - tenths / 10, "edge": 0.0}
+        self._send(Call("enqueue", f"{API}/studies/{study}/trials", {"shares": shares}))
+
+    @rule(limit=st.sampled_from([None, 1, 2, 3]))
+    def quota(self, limit: int | None) -> None:
+        """An operator limits what one owner may run."""
+        with self.engine.begin() as connection:
+            connection.execute(text("DELETE FROM owner"))
+            if limit is not None:
+                connection.execute(
+                    text("INSERT INTO owner (name, weight, max_running) VALUES ('local', 1, :n)"),
+                    {"n": limit},
+                )
+        self.book.quotas["local"] = limit
+        self.rows = look(self.engine)
+
+    # -- workers ---------------------------------------------------------------------------------
+
+    @rule(number=few)
+    def register(self, number: int) -> None:
+        known = WORKERS[number]
+        device = {"kind": "cuda", "name": "card", "memory": known["memory"]}
+        body = {key: known[key] for key in ("name", "slots", "labels")}
+        self._send(Call("register", f"{API}/workers", {**body, "devices": [device]}))
+
+    @rule(number=few)
+    def drain(self, number: int) -> None:
+        worker = self._worker(WORKERS[number]["name"])
+        self._send(Call("drain", f"{API}/workers/{worker}/drain"))
+
+    @rule(number=few, capacity=st.integers(1, 4), word=st.sampled_from([None, "a", "b", "c"]))
+    def lease(self, number: int, capacity: int, word: str | None) -> None:
+        self._ask(self._worker(WORKERS[number]["name"]), capacity, word)
+
+    @precondition(lambda self: self._live())
+    @rule(which=some, saying=st.sampled_from(SAYINGS), what=some, score=st.integers(0, 9))
+    def say(self, which: int, saying: str, what: int, score: int) -> None:
+        self._say(saying, self._pick(self._live(), which), what, score)
+
+    @precondition(lambda self: self._live())
+    @rule(which=some, score=st.integers(0, 9))
+    def train(self, which: int, score: int) -> None:
+        """A training without accidents: every rung, then the result."""
+        lease = self._pick(self._live(), which)
+        for rung in range(len(RUNGS)):
+            if self.book.attempts[lease]["outcome"] == "running":
+                self._say("report", lease, rung, score)
+        self._say("result", lease, 0, score)
+        self.propose()
+
+    @precondition(lambda self: len(self._live()) < len(self.book.attempts))
+    @rule(which=some, saying=st.sampled_from(SAYINGS), what=some, score=st.integers(0, 9))
+    def zombie(self, which: int, saying: str, what: int, score: int) -> None:
+        """Somebody whose lease is over speaks as if it were not."""
+        over = [key for key, a in self.book.attempts.items() if a["outcome"] != "running"]
+        self._say(saying, self._pick(over, which), what, score)
+
+    @precondition(lambda self: self.book.attempts)
+    @rule(which=some, saying=st.sampled_from(SAYINGS), token=st.integers(0, 9))
+    def stranger(self, which: int, saying: str, token: int) -> None:
+        """Somebody speaks about a lease with a token that is not its own."""
+        lease = self._pick(list(self.book.attempts), which)
+        token += token >= self.book.attempts[lease]["token"]
+        self._send(self._saying(saying, lease, 0, 0, token=token))
+
+    # -- the wire --------------------------------------------------------------------------------
+
+    @precondition(lambda self: self._live())
+    @rule(which=some, saying=st.sampled_from(SAYINGS), what=some, score=st.integers(0, 9))
+    def say_later(self, which: int, saying: str, what: int, score: int) -> None:
+        """A message that is still on its way."""
+        lease = self._pick(self._live(), which)
+        self.bag.append(self._saying(saying, lease, what, score))
+
+    @precondition(lambda self: self.bag)
+    @rule(which=some)
+    def deliver(self, which: int) -> None:
+        """Any request of the past arrives, for the first time or once more."""
+        self._send(self._pick(self.bag, which), again=True)
+
+    @precondition(lambda self: self.bag)
+    @rule(which=st.lists(some, min_size=2, max_size=3), numbers=st.lists(few, max_size=2))
+    def storm(self, which: list[int], numbers: list[int]) -> None:
+        """Several requests at the same time, equal ones among them."""
+        calls = [self._pick(self.bag, index) for index in which]
+        for number in numbers[: 4 - len(calls)]:
+            worker = self._worker(WORKERS[number]["name"])
+            calls.append(Call("lease", f"{API}/leases", {"worker": worker, "capacity": 2}))
+        self._send(*calls, again=True)
+
+    @precondition(lambda self: self.bag)
+    @rule(which=some, statement=st.integers(0, 12))
+    def broken_off(self, which: int, statement: int) -> None:
+        """The database goes away in the middle of a request; its client asks again."""
+        call = self._pick(self.bag, which)
+        replica = self._replica()
+        self._store(replica, call)
+        with self.accident.at(replica.database.engine, statement):
+            answer = replica.send(call)[0]
+        after = look(self.engine)
+        if answer.status != 503:
+            self._judge([call], [answer], after)
+            return
+        if found := differences(self.rows, after):
+            raise Broken(f"{call} was answered 503 and changed {found}")
+        self.counts["answer 503"] += 1
+        self._send(call, again=True)
+
+    # -- time and the service itself -------------------------------------------------------------
+
+    @rule(leases=st.sampled_from([0.4, 1.2]))
+    def time_passes(self, leases: float) -> None:
+        age(self.engine, leases * LEASE_SECONDS)
+        self.book.clock += leases * LEASE_SECONDS
+        self.rows = look(self.engine)
+
+    @rule()
+    def sweep(self) -> None:
+        lapsed = self._replica().sweep()
+        after = look(self.engine)
+        self.book.swept(lapsed, after)
+        self._settle(after)
+
+    @rule()
+    def propose(self) -> None:
+        self._replica().propose()
+        after = look(self.engine)
+        self.book.proposed(after)
+        self._settle(after)
+
+    @rule()
+    def restart(self) -> None:
+        """A new process on the same database."""
+        place = self.turn % len(self.replicas)
+        self.replicas[place].stop()
+        self.replicas[place] = self._open()
+
+    # -- how it is done --------------------------------------------------------------------------
+
+    def _open(self) -> Replica:
+        return Replica(self.loop, self.settings, vocabulary())
+
+    def _replica(self) -> Replica:
+        self.turn += 1
+        return self.replicas[self.turn % len(self.replicas)]
+
+    def _send(self, *calls: Call, again: bool = False) -> list[Answer]:
+        if not again:
+            self.bag.extend(calls)
+        replica = self._replica()
+        for call in calls:
+            self._store(replica, call)
+        answers = replica.send(*calls)
+        self._judge(list(calls), answers, look(self.engine))
+        return answers
+
+    def _judge(self, calls: list[Call], answers: list[Answer], after: Rows) -> None:
+        self.counts["step"] += 1
+        for call, answer in zip(calls, answers, strict=True):
+            self.counts[f"answer {answer.status} to {call.act}"] += 1
+        self.book = judge(self.book, calls, answers, self.rows, after)
+        self._prolong_back_offs(after)
+
+    def _settle(self, after: Rows) -> None:
+        """The same checks, where no request was made."""
+        self.counts["step"] += 1
+        if broken := violations(self.rows, after, moves=2):
+            raise Broken("; ".join(broken))
+        agree(self.book, after)
+        self._prolong_back_offs(after)
+
+    def _prolong_back_offs(self, after: Rows) -> None:
+        self.rows = after
+        fresh = [trial for trial in self.book.trials.values() if trial.pop("pause", None)]
+        for trial in fresh:
+            row, attempts = after.trial[trial["uid"]], after.attempts_of(trial["uid"])
+            ended = max(attempt["ended"] for attempt in attempts)
+            pause = row["not_before"] - ended
+            expect(abs(pause - (trial["ready"] - self.book.clock)) < 0.001, f"paused {pause} s")
+            trial["ready"] += BACK_OFF_LONGER
+        if fresh:
+            with self.engine.begin() as connection:
+                for trial in fresh:
+                    connection.execute(
+                        text("UPDATE trial SET not_before = not_before + :s WHERE uid = :uid"),
+                        {"s": BACK_OFF_LONGER, "uid": trial["uid"]},
+                    )
+            self.rows = look(self.engine)
+
+    def _ask(self, worker: str, capacity: int, word: str | None) -> list[Any]:
+        body = {"worker": worker, "capacity": capacity, "request": word}
+        answer = self._send(Call("lease", f"{API}/leases", body))[0]
+        return answer.json if answer.status == 200 else []
+
+    def _say(self, saying: str, lease: str, what: int, score: int) -> None:
+        self._send(self._saying(saying, lease, what, score))
+
+    def _saying(
+        self, saying: str, lease: str, what: int, score: int, *, token: int | None = None
+    ) -> Call:
+        """A message about a lease; `what` and `score` choose its content."""
+        attempt = self.book.attempts[lease]
+        body: Row = {"token": attempt["token"] if token is None else token}
+        metrics = {"psnr_y": 25.0 + score, "mdsi": 0.5 - score / 20}
+        step = RUNGS[what % len(RUNGS)]
+        if saying == "heartbeat":
+            body |= {"step": what % STEPS, "steps_per_second": 2.5}
+        elif saying == "report":
+            body |= {"step": step, "metrics": metrics}
+            if what % 2:
+                body["checkpoint"] = {"blob": self._blob(f"state at {step}"), "step": step}
+            if what % 5 == 4:
+                earlier = [rung for rung in RUNGS if rung < step]
+                body["earlier"] = [{"step": rung, "metrics": metrics} for rung in earlier]
+        elif saying == "result":
+            body |= {"step": STEPS, "metrics": metrics, "weights_blob": self._blob(f"w{score}")}
+            body |= {"start": self._blob("start"), "train_seconds": 10.0}
+            body["calibration"] = {"norms": NORMS, "values": NORMS, "batches": 8}
+        elif saying == "failure":
+            body |= {"cause": CAUSES[what % len(CAUSES)], "message": "it broke", "step": 3}
+        elif what % 2:
+            body["checkpoint"] = {"blob": self._blob(f"state at {what % 9}"), "step": what % 9}
+        path = {"report": "reports"}.get(saying, saying)
+        return Call(saying, f"{API}/leases/{lease}/{path}", body)
+
+    def _blob(self, content: str) -> dict[str, Any]:
+        return self.replicas[0].store(content.encode())
+
+    def _store(self, replica: Replica, call: Call) -> None:
+        """Workers upload before they report; an object may have gone with a deleted study."""
+        for blob in _blobs(call.body):
+            replica.restore(blob["sha256"])
+
+    def _live(self) -> list[str]:
+        return [key for key, a in self.book.attempts.items() if a["outcome"] == "running"]
+
+    def _worker(self, name: str) -> str:
+        return next(key for key, worker in self.book.workers.items() if worker["name"] == name)
+
+    def _pick(self, among: list[Any], which: int) -> Any:
+        return among[which % len(among)]
+
+
+def _blobs(body: Any) -> list[dict[str, Any]]:
+    if not isinstance(body, dict):
+        return []
+    if body.keys() == {"sha256", "size"}:
+        return [body]
+    return [blob for value in body.values() for blob in _blobs(value)]
