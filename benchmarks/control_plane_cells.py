@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.control_plane_load import Load
-from benchmarks.control_plane_places import Engine, Place, Places
+from benchmarks.control_plane_places import Counted, Engine, Places
 from benchmarks.control_plane_service import ROOT, serving
 
 
@@ -25,9 +25,8 @@ class Cell:
     wanting: Sequence[float] = ()
     statements: float | None = None  #: a cycle
     transactions: float | None = None  #: a cycle
-    #: Shares of a core: the service's processes, the load generator.
-    service_cpu: float = 0.0
-    generator_cpu: float = 0.0
+    service_cpu: float = 0.0  #: processor seconds a cycle, of all of the service's processes
+    generator_cpu: float = 0.0  #: of a core, by the load generator
 
 
 @dataclass(frozen=True)
@@ -69,32 +68,59 @@ class Results:
 def run(row: Row, places: Places, finished: int, seconds: float) -> Cell:
     """Measure a row once."""
     if row.side == "floor":
+        batched = ["--batched"] if row.batched else []
         with places.empty() as place:
-            batched = ["--batched"] if row.batched else []
-            told = _answer("control_plane_floor", place.url, "--seconds", str(seconds), *batched)
-        return Cell(told["cycles"] / told["seconds"])
+            return _cell(answer("control_plane_floor", place.url, *_for(seconds), *batched))
     if row.side == "optuna":
         with places.fresh(row.engine, "optuna", finished) as place:
-            return _counted(place, places, lambda: _optuna(place, seconds))
+            before = places.counted(place)
+            told = answer("control_plane_peer", place.url, *_for(seconds))
+            return _cell(told, before, places.counted(place))
     with (
         places.fresh(row.engine, "ours", finished) as place,
         serving(place.data, place.database, replicas=row.replicas) as services,
     ):
-        load = Load(
-            urls=[service.url for service in services],
-            token=place.token,
-            batched=row.batched,
-            seconds=seconds,
-        )
-        before = sum(service.cpu_seconds() for service in services)
-        counted = _counted(place, places, lambda: drive(load))
-        used = sum(service.cpu_seconds() for service in services) - before
-        return replace_cpu(counted, used / (load.seconds + load.warm_seconds))
+        urls = [service.url for service in services]
+        load = Load(urls=urls, token=place.token, batched=row.batched, seconds=seconds)
+        before, busy = places.counted(place), sum(service.busy() for service in services)
+        told = drive(load)
+        cpu = (sum(service.busy() for service in services) - busy) / max(told["all_cycles"], 1)
+        return _cell({**told, "service_cpu": cpu}, before, places.counted(place))
+
+
+def _for(seconds: float) -> tuple[str, str]:
+    return "--seconds", str(seconds)
+
+
+def _cell(told: dict[str, Any], before: Counted = None, after: Counted = None) -> Cell:
+    cycles = max(told.get("all_cycles", 0), 1)
+    counts = (None, None)
+    if before is not None and after is not None:
+        counts = ((after[0] - before[0]) / cycles, (after[1] - before[1]) / cycles)
+    return Cell(
+        cycles=told["cycles"] / told["seconds"],
+        lease=told.get("lease") or told.get("ask") or (),
+        wanting=told.get("wanting") or told.get("ask") or (),
+        statements=counts[0],
+        transactions=counts[1],
+        service_cpu=told.get("service_cpu", 0.0),
+        generator_cpu=told.get("generator_cpu", 0.0),
+    )
 
 
 def drive(load: Load) -> dict[str, Any]:
     """Run the load generator in a process of its own; its tally."""
-    return _answer("control_plane_load", json.dumps(asdict(load)))
+    return answer("control_plane_load", json.dumps(asdict(load)))
+
+
+def answer(module: str, *arguments: str) -> dict[str, Any]:
+    """What a part of this benchmark tells when run in a process of its own."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if ended.returncode:
+        raise SystemExit(f"{module} failed:\n{ended.stderr[-3000:]}")
+    told: dict[str, Any] = json.loads(ended.stdout)
+    return told
 
 
 def quantile(times: Sequence[float], part: float) -> float:

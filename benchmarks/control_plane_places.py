@@ -14,6 +14,8 @@ from benchmarks.control_plane_seeding import seed_optuna, seed_ours
 
 Engine = Literal["PostgreSQL", "SQLite"]
 Side = Literal["ours", "optuna"]
+#: Statements and transactions so far; None where nobody counts.
+Counted = tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,10 @@ class Places:
         yield Place(self._data, url, url, "", "run")
         self.cluster.drop("run")
 
+    def counted(self, place: Place) -> Counted:
+        """What the database was asked so far."""
+        return None if place.name is None else self.cluster.statements(place.name)
+
     @property
     def _data(self) -> Path:
         return self.folder / "data"
@@ -73,9 +79,7 @@ class Places:
         yield Place(copy, f"sqlite:///{copy / name}", None, self._tokens[template], None)
         shutil.rmtree(copy)
 
-    def _seeded(
-        self, side: Side, finished: int, data: Path, database: str | None, url: str
-    ) -> str:
+    def _seeded(self, side: Side, finished: int, data: Path, database: str | None, url: str) -> str:
         if side == "ours":
             return seed_ours(data, database, url, finished)
         seed_optuna(url, finished)

@@ -29,6 +29,7 @@ class Running:
 
     process: subprocess.Popen[bytes]
     url: str
+    log: Path
     #: When its process was made, by time.perf_counter.
     begun: float
 
@@ -37,6 +38,12 @@ class Running:
         own = psutil.Process(self.process.pid)
         family = [own, *own.children(recursive=True)]
         return sum(one.memory_full_info().pss for one in family) / 1e6
+
+    def busy(self) -> float:
+        """Processor seconds of the process and its children so far."""
+        own = psutil.Process(self.process.pid)
+        times = [one.cpu_times() for one in [own, *own.children(recursive=True)]]
+        return sum(one.user + one.system for one in times)
 
     def kill(self) -> None:
         """End it as a power cut would, children too."""
@@ -53,10 +60,11 @@ def start(data: Path, database: str | None, *, lease_seconds: float = 30.0) -> R
     command = [*_SRTUNE, "serve", "--data", str(data), "--port", str(port), "--no-mlflow"]
     command += [] if database is None else ["--database", database]
     environment = {**os.environ, "SRTUNE_LEASE_SECONDS": str(lease_seconds)}
-    with (data / "service.log").open("a") as log:
+    told = data / f"service-{port}.log"
+    with told.open("w") as log:
         begun = time.perf_counter()
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-    return Running(process, f"http://127.0.0.1:{port}", begun)
+    return Running(process, f"http://127.0.0.1:{port}", told, begun)
 
 
 def wait_until_ready(service: Running) -> None:
@@ -64,7 +72,7 @@ def wait_until_ready(service: Running) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline:
         if service.process.poll() is not None:
-            raise SystemExit(f"{service.url} did not start; service.log in its data folder says why")
+            raise SystemExit(f"the service did not start:\n{service.log.read_text()[-3000:]}")
         try:
             with urllib.request.urlopen(f"{service.url}/readyz", timeout=5):
                 return

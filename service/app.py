@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, closing, nullcontext
 from functools import partial
 from typing import Protocol
 
@@ -42,8 +42,11 @@ from service.schema import upgrade
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.tokens import check_binding
+from service.tuner.process import SamplerProcess
 
 _PROPOSE_SECONDS = 0.5
+#: It is woken by every lease, and looks at its studies no more often than this.
+_PROPOSE_REST = 0.05
 _LITTER_SECONDS = 600.0
 _USES_SECONDS = 60.0
 _ROUTERS = (studies, results, events, workers, blobs, catalogue, tokens, owners, audit)
@@ -159,10 +162,12 @@ def _start(
     check_binding(settings, database)
     telemetry.registry.register(Rows(database))
     store = Blobs(settings.data / "blobs", limit=settings.max_blob)
+    sampler = stack.enter_context(closing(SamplerProcess(vocabulary)))
     proposer = Pulse(
         "proposer",
-        partial(propose, database, vocabulary, Memories(vocabulary)),
+        partial(propose, database, vocabulary, Memories(vocabulary, sampler)),
         every=_PROPOSE_SECONDS,
+        rest=_PROPOSE_REST,
     )
     litter = Pulse("litter", partial(clear_litter, database, store), every=_LITTER_SECONDS)
     callers = Callers(settings, database)

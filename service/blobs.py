@@ -104,9 +104,13 @@ class Incoming:
         with _room(self._place.parent):
             self._file.flush()
             os.fsync(self._file.fileno())
-            self._place.parent.mkdir(parents=True, exist_ok=True)
+            shelf = self._place.parent
+            is_new = not shelf.is_dir()
+            shelf.mkdir(parents=True, exist_ok=True)
             Path(self._file.name).replace(self._place)
-            _sync_folder(self._place.parent)
+            _sync_folder(shelf)
+            if is_new:
+                _sync_folder(shelf.parent)
         return Blob(sha256=found, size=self._size)
 
 

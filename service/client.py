@@ -19,6 +19,14 @@ from urllib.parse import quote
 import httpx2
 from pydantic import BaseModel, TypeAdapter
 
+from service.contract.access import (
+    AuditEntry,
+    NewToken,
+    OwnerView,
+    Quota,
+    TokenRequest,
+    TokenView,
+)
 from service.contract.errors import BY_NAME, BlobMismatch, Problem, ServerUnreachable, SrtuneError
 from service.contract.trial import (
     Best,
@@ -68,6 +76,8 @@ class Client:
     ) -> None:
         self.server = server.rstrip("/")
         self.patience = patience
+        #: Seconds until the service wants to be asked for trials again; None: it did not say.
+        self.poll_after: float | None = None
         headers = {"authorization": f"Bearer {token}"} if token else {}
         self._http = httpx2.Client(
             base_url=self.server, headers=headers, timeout=timeout, transport=transport
@@ -91,9 +101,7 @@ class Client:
 
     def submit(self, definition: dict[str, Any], *, key: str | None = None) -> StudyView:
         """Store a study and start it; `key` makes a repeat return the first answer."""
-        # Without a key a retry after a lost answer would store the study twice.
-        headers = {"idempotency-key": key or f"{time.time_ns():x}{random.getrandbits(64):016x}"}
-        return self._call(StudyView, "POST", "/studies", json=definition, headers=headers)
+        return self._call(StudyView, "POST", "/studies", json=definition, headers=_once(key))
 
     def validate(self, definition: dict[str, Any]) -> list[Problem]:
         """The problems of a definition, none if it would be accepted; stores nothing."""
@@ -116,8 +124,9 @@ class Client:
     def stop(self, ref: str) -> StudyView:
         return self._call(StudyView, "POST", f"/studies/{_segment(ref)}/stop")
 
-    def delete(self, ref: str) -> None:
-        self._send("DELETE", f"/studies/{_segment(ref)}")
+    def delete(self, ref: str, *, key: str | None = None) -> None:
+        """Remove a study; `key` makes a repeat harmless even where `ref` is a name."""
+        self._send("DELETE", f"/studies/{_segment(ref)}", headers=_once(key))
 
     # -- trials and results ------------------------------------------------------------------
 
@@ -128,9 +137,10 @@ class Client:
     def trial(self, ref: str, number: int) -> TrialView:
         return self._call(TrialView, "GET", f"/studies/{_segment(ref)}/trials/{number}")
 
-    def enqueue(self, ref: str, request: EnqueueRequest) -> TrialView:
-        """Add a point of one's own to the queue."""
-        return self._call(TrialView, "POST", f"/studies/{_segment(ref)}/trials", body=request)
+    def enqueue(self, ref: str, request: EnqueueRequest, *, key: str | None = None) -> TrialView:
+        """Add a point of one's own to the queue; `key` makes a repeat return the first answer."""
+        path = f"/studies/{_segment(ref)}/trials"
+        return self._call(TrialView, "POST", path, body=request, headers=_once(key))
 
     def front(self, ref: str) -> Front:
         return self._call(Front, "GET", f"/studies/{_segment(ref)}/front")
@@ -184,8 +194,12 @@ class Client:
         return self._call(WorkerView, "POST", f"/workers/{worker}/drain")
 
     def lease(self, request: LeaseRequest) -> list[Lease]:
-        """Up to `capacity` trials of one study; empty when there is nothing to do."""
+        """Up to `capacity` trials of one study; empty when there is nothing to do.
+
+        `poll_after` then says in how many seconds to ask again, if the service does.
+        """
         answer = self._send("POST", "/leases", json=request.model_dump(mode="json"))
+        self.poll_after = _seconds(answer.headers.get("srtune-poll-after"))
         if answer.status_code == 204:
             return []
         return TypeAdapter(list[Lease]).validate_json(answer.content)
@@ -211,6 +225,35 @@ class Client:
         return (
             None if answer.status_code == 204 else TrackingRun.model_validate_json(answer.content)
         )
+
+    # -- access, for admins ------------------------------------------------------------------
+
+    def create_token(self, request: TokenRequest, *, key: str | None = None) -> NewToken:
+        """A new token with its secret, which nobody is told again."""
+        return self._call(NewToken, "POST", "/tokens", body=request, headers=_once(key))
+
+    def tokens(self) -> list[TokenView]:
+        """Every token ever made, the newest first."""
+        return self._list(TokenView, "GET", "/tokens")
+
+    def revoke_token(self, ref: str) -> None:
+        """Make worthless a token by its id, or all of a name."""
+        self._send("DELETE", f"/tokens/{_segment(ref)}")
+
+    def set_quota(self, owner: str, quota: Quota) -> OwnerView:
+        """Limit what an owner's studies take of the fleet together."""
+        return self._call(OwnerView, "PUT", f"/owners/{_segment(owner)}", body=quota)
+
+    def quotas(self) -> list[OwnerView]:
+        """Owners with a quota."""
+        return self._list(OwnerView, "GET", "/owners")
+
+    def delete_quota(self, owner: str) -> None:
+        self._send("DELETE", f"/owners/{_segment(owner)}")
+
+    def audit(self, *, subject: str | None = None) -> list[AuditEntry]:
+        """Changes of state, newest first; all, or those of one study, token, owner or worker."""
+        return list(self._pages(AuditEntry, "/audit", subject=subject))
 
     # -- blobs -------------------------------------------------------------------------------
 
@@ -276,10 +319,13 @@ class Client:
     ) -> httpx2.Response:
         deadline, pause = time.monotonic() + self.patience, 0.2
         while True:
+            at_least = 0.0
             try:
                 content = _chunks(file) if file is not None else None
                 answer = self._http.request(method, API + path, content=content, **options)
-                if answer.status_code not in _RETRIED or time.monotonic() + pause > deadline:
+                at_least = _asked_to_wait(answer)
+                wait = max(pause, at_least)
+                if answer.status_code not in _RETRIED or time.monotonic() + wait > deadline:
                     return answer
             except httpx2.TransportError as error:
                 if time.monotonic() + pause > deadline:
@@ -287,8 +333,19 @@ class Client:
                         f"nothing answered at {self.server} ({error}); is `srtune up` or `srtune serve` "
                         "running there, and is the address right?"
                     ) from error
-            time.sleep(pause * random.uniform(0.5, 1.0))
+            time.sleep(max(pause * random.uniform(0.5, 1.0), at_least))
             pause = min(2 * pause, 5.0)
+
+
+def _asked_to_wait(answer: httpx2.Response) -> float:
+    """Seconds that a service which is asked too much wants to be left alone."""
+    said = answer.headers.get("retry-after", "")
+    return float(said) if answer.status_code == 429 and said.isdecimal() else 0.0
+
+
+def _once(key: str | None) -> dict[str, str]:
+    """A header for writes that must not happen twice: the client repeats them by itself."""
+    return {"idempotency-key": key or f"{time.time_ns():x}{random.getrandbits(64):016x}"}
 
 
 def _segment(ref: str) -> str:
@@ -298,6 +355,14 @@ def _segment(ref: str) -> str:
 
 def _given(**params: str | None) -> dict[str, str]:
     return {name: value for name, value in params.items() if value is not None}
+
+
+def _seconds(header: str | None) -> float | None:
+    """What a header says in seconds, if it says anything sensible: at most five minutes."""
+    try:
+        return None if header is None else min(max(float(header), 0.0), 300.0)
+    except ValueError:
+        return None
 
 
 def _dumps(value: object) -> bytes:

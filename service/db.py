@@ -31,6 +31,8 @@ from sqlalchemy.pool import NullPool
 
 from service.contract.errors import Unavailable
 
+#: In the info of sessions that write nothing: whatever they see is committed.
+READING = "srtune.reading"
 _NOW = "srtune.now"
 _CLOCKS = {
     "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
@@ -91,6 +93,7 @@ class Database:
         with _translated(), Session(self.engine, expire_on_commit=False) as session:
             if self.sqlite:
                 session.connection().exec_driver_sql("BEGIN")
+            session.info[READING] = True
             # Closing ends the transaction and leaves what was read readable.
             yield session
 
@@ -116,6 +119,14 @@ def lock(session: Session, name: str) -> None:
     On SQLite writers are serial anyway, and there is one process.
     """
     lock_connection(session.connection(), name)
+
+
+def try_lock(session: Session, name: str) -> bool:
+    """`lock` without waiting; False while somebody else has it."""
+    if session.get_bind().dialect.name != "postgresql":
+        return True
+    key = func.hashtextextended(name, 0)
+    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(key))))
 
 
 def lock_all(session: Session, names: Iterable[str]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, select
 from sqlalchemy.orm import Session
 
 from service.contract.access import LOCAL, Caller
@@ -21,16 +20,12 @@ from service.models import Attempt, Study, Trial, Worker, definition_of
 from service.ownership import check_speaks
 from service.phases import overspent
 from service.placement import fitting, held_of, suits
+from service.polling import idle_after, poll_after
 from service.quotas import room_of
 from service.states import heard_from, move_trial
 
 #: Beats a worker may miss before its lease lapses.
 _BEATS = 6.0
-#: Polls per second that an idle fleet may cost, and the pauses that follow from it.
-_POLLS_PER_SECOND = 20.0
-_SHORTEST, _LONGEST = 1.0, 30.0
-#: Work is there and somebody else holds its study for a moment, or proposals are on their way.
-_SOON = 0.2
 _ROUND = "srtune.round"
 
 
@@ -101,7 +96,7 @@ def lease(
     if word is not None and word in round_.granted:
         return Offer([_answer(session, grant, lease_seconds) for grant in round_.granted[word]])
     if worker.state is not WorkerState.ACTIVE:
-        return Offer([], _LONGEST * random.uniform(0.5, 1.0))
+        return Offer([], idle_after())
     if round_.turns is None:
         round_.turns = read_turns(session)
     turns = in_order(round_.turns, request.cached)
@@ -116,7 +111,7 @@ def lease(
             if word is not None:
                 round_.granted[word] = grants
             return Offer([_answer(session, grant, lease_seconds) for grant in grants])
-    return Offer([], _poll_after(session, hopeful=bool(turns)))
+    return Offer([], poll_after(session, round_.turns))
 
 
 def _word(request: LeaseRequest) -> str | None:
@@ -264,14 +259,3 @@ def _answer(session: Session, grant: _Grant, lease_seconds: float) -> Lease:
             resume=trial.resume(),
         ),
     )
-
-
-def _poll_after(session: Session, *, hopeful: bool) -> float:
-    """Seconds until an idle worker asks again: longer the more there are, never all at once."""
-    if hopeful:
-        return _SOON * random.uniform(0.5, 1.5)
-    fleet = session.execute(
-        select(func.count()).where(Worker.state == WorkerState.ACTIVE)
-    ).scalar_one()
-    pause = min(max(fleet / _POLLS_PER_SECOND, _SHORTEST), _LONGEST)
-    return pause * random.uniform(0.75, 1.25)

@@ -35,6 +35,7 @@ class Turn:
     mean_seconds: float  #: of its attempts; 0: none ended yet
     starts: float  #: virtual time of the last lease's start
     ends: float  #: ... and of its end
+    searched: int  #: trials proposed so far; 0 before there is anything to propose
     share: float  #: of the fleet
     cost: float = 1.0  #: virtual time one trial takes
 
@@ -65,6 +66,7 @@ def read_turns(session: Session) -> list[Turn]:
             ),
             Study.fair_start,
             Study.fair_end,
+            case((Study.seeded, Study.searched), else_=0),
             func.coalesce(Owner.weight, 1.0) * Study.weight,
             Study.weight,
         )
@@ -105,9 +107,11 @@ def _share(weights: list[float], turns: list[Turn]) -> None:
 
 def _price(turns: list[Turn]) -> None:
     """Fill in what a trial costs, and bring late-comers up to the fleet's time."""
-    typical = max((turn.mean_seconds for turn in turns), default=0.0) or 1.0
+    known = [turn.mean_seconds for turn in turns if turn.mean_seconds]
+    # In typical trials rather than seconds: a study whose trials nobody timed yet is typical.
+    typical = sum(known) / len(known) if known else 1.0
     for turn in turns:
-        turn.cost = (turn.mean_seconds or typical) / turn.share
+        turn.cost = (turn.mean_seconds or typical) / typical / turn.share
     for priority in {turn.priority for turn in turns}:
         peers = [turn for turn in turns if turn.priority == priority]
         # One trial of slack, so that a place lost to a warm cache is not lost for good.

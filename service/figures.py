@@ -154,6 +154,7 @@ def _queue(session: Session) -> tuple[int, float | None, float]:
     queued = Trial.state == TrialState.QUEUED
     ahead = session.execute(
         select(func.count())
+        .select_from(Trial)
         .join(Study, Study.id == Trial.study_id)
         .where(queued, served, Trial.origin == "sampler", Trial.token == 0)
     ).scalar_one()
@@ -161,6 +162,7 @@ def _queue(session: Session) -> tuple[int, float | None, float]:
     since = func.coalesce(Attempt.ended, Trial.created)
     oldest = session.execute(
         select(func.min(since))
+        .select_from(Trial)
         .join(Study, Study.id == Trial.study_id)
         .outerjoin(Attempt, (Attempt.trial_uid == Trial.uid) & (Attempt.token == Trial.token))
         .where(queued, served, Trial.not_before <= at)
@@ -170,7 +172,7 @@ def _queue(session: Session) -> tuple[int, float | None, float]:
 
 def _workers(session: Session) -> dict[WorkerState, int]:
     counted = session.execute(select(Worker.state, func.count()).group_by(Worker.state))
-    return dict.fromkeys(WorkerState, 0) | dict(counted.tuples())
+    return dict.fromkeys(WorkerState, 0) | dict(counted.all())
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from service import trail
 from service.contract.errors import LeaseLost
 from service.contract.trial import Action, Verdict
 from service.db import clock, set_now
@@ -66,6 +67,7 @@ def held_by(session: Session, lease_id: str, token: int) -> Held:
     held: Held | None = session.info[_HELD][lease_id]
     if held is None:
         raise LeaseLost(f"there is no lease {lease_id}; its study may be deleted; ask for another")
+    trail.note(study=held.study.id, trial=held.trial.uid, attempt=held.attempt.token)
     if held.attempt.token != token:
         raise LeaseLost(f"token {token} does not belong to lease {lease_id}; ask for another lease")
     return held

@@ -92,6 +92,7 @@ class Trial(Row):
     __table_args__ = (
         UniqueConstraint("study_id", "number"),
         Index("ix_trial_queue", "state", "study_id", "number"),
+        Index("ix_trial_news", "study_id", "revision"),
     )
 
     uid: Mapped[str] = mapped_column(primary_key=True)

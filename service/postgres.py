@@ -7,10 +7,10 @@ of its own: without it one stopped PostgreSQL holds every thread of the service 
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
-from psycopg.pq import TransactionStatus
 
 if TYPE_CHECKING:
     from psycopg.abc import PQGen
@@ -19,6 +19,8 @@ Answer = TypeVar("Answer")
 
 #: Seconds; each a little longer than the one that should have struck first.
 _LOCK, _STATEMENT, _ANSWER = 10, 15, 20
+#: Between looks whether it is silent.
+_LOOK = 0.1
 #: A service that froze in mid-transaction must not hold its rows for ever; a sampler may think
 #: for some seconds inside of one.
 _IDLE = 60
@@ -42,16 +44,28 @@ class Connection(psycopg.Connection[Any]):
     """One that fails with OperationalError, and is closed, after `_ANSWER` seconds of silence."""
 
     def wait(
-        self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None
+        self, gen: PQGen[Answer], interval: float = _LOOK, timeout: float | None = None
     ) -> Answer:
         """What the server answers to this step."""
+        return super().wait(self._impatient(gen), interval, timeout)
+
+    def _impatient(self, gen: PQGen[Answer]) -> PQGen[Answer]:
+        """The same conversation, broken off when nothing comes for too long."""
+        heard = time.monotonic()
         try:
-            return super().wait(gen, interval, _ANSWER if timeout is None else timeout)
-        except psycopg.OperationalError:
-            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                # Its answer, should it come, would be taken for that to the next statement.
-                self.pgconn.finish()
-            raise
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if ready:
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > _ANSWER:
+                    # Its answer, should it come, would be taken for that to the next statement.
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError(f"no answer for {_ANSWER} s")
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            answer: Answer = end.value
+            return answer
 
 
 def connect(*arguments: Any, **options: Any) -> Connection:

@@ -1,183 +1,212 @@
 """Proposals ahead of demand: new trials are in the queue before a worker asks for them.
 
-Proposal n is made once trial n - ahead was leased, and sees exactly the results that were in by
-then. So what is proposed depends on the order of leases and ends, never on when this thread runs;
-with one worker it depends on the study's seed alone, across restarts too.
+Normally proposal n is made once trial n - ahead was leased, and sees exactly the results that were
+in by then. So what is proposed depends on the order of leases and ends, never on when this thread
+runs; with one worker it depends on the study's seed alone, across restarts too. Where more than
+`ahead` slots take more than `ahead` trials a second the queue is kept as deep as a second lasts, by
+batches of one fit each, from all results that are in. What waits at the front of the queue and is
+older than four times the depth, counted in leases and ends, is thought up again under its number.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from service.contract.study import StudyDefinition
+from service.contract.errors import InvalidRequest
 from service.contract.trial import StudyState, TrialKind, TrialState
 from service.contract.vocabulary import Vocabulary
-from service.db import Database, lock
+from service.db import Database, try_lock
+from service.demand import DEEPEST
+from service.memories import Memories
 from service.models import Study, Trial
 from service.phases import overspent
-from service.queue import enqueue
-from service.states import locked
-from service.tuner import Coordinates, Observation, Space
-from service.tuner.memory import Memory
+from service.queue import add
+from service.states import locked, touch
+from service.tuner.process import MindLost
+from service.views import live_slots
+
+if TYPE_CHECKING:
+    from service.tuner.mind import Proposal
+
+__all__ = ["Memories", "propose"]
+logger = logging.getLogger(__name__)
+
+#: A waiting proposal is stale after so many leases and ends per trial of the queue's depth. Twice
+#: the depth passes while it waits its turn, and up to `ahead` trials that train end meanwhile.
+_STALE = 4
+#: A deep queue is filled up when it is down to this fraction: batches, not one by one.
+_LOW = 0.75
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What a proposal may have to know of a trial."""
+class _Plan:
+    """What to think up: numbers of waiting trials to replace, and of new ones, from `first` on."""
 
-    number: int
-    kind: TrialKind
-    coordinates: Coordinates | None
-    leased_clock: int | None
-    finished_clock: int | None
-    state: TrialState
-    values: list[float] | None
-    shares: dict[str, float]
+    stale: list[int]
+    first: int
+    new: int
+    clock: int
 
-    def seen_at(self, clock: int) -> Observation:
-        """The trial as it looked then; later ends do not count yet."""
-        over = self.finished_clock is not None and self.finished_clock <= clock
-        if over and self.state is TrialState.COMPLETE:
-            return Observation(
-                self.number, self.coordinates, "complete", self.values, shares=self.shares
-            )
-        if over:
-            pruned = self.state is TrialState.PRUNED
-            return Observation(self.number, self.coordinates, "pruned" if pruned else "failed")
-        return Observation(self.number, self.coordinates, "running")
+    @property
+    def numbers(self) -> list[int]:
+        return [*self.stale, *range(self.first, self.first + self.new)]
 
 
-@dataclass
-class _Remembered:
-    """A study's memory, and how far the rows have been read into it."""
-
-    memory: Memory
-    known: dict[int, _Known] = field(default_factory=dict)
-    revision: int = -1
-
-
-class Memories:
-    """The samplers' memories of this process, rebuilt from the rows whenever one is missing."""
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
-        self._studies: dict[str, _Remembered] = {}
-
-    def forget_all_but(self, study_ids: set[str]) -> None:
-        for study_id in self._studies.keys() - study_ids:
-            del self._studies[study_id]
-
-    def catch_up(self, session: Session, study: Study) -> dict[int, _Known]:
-        """Read the rows that changed since the last time; all trials by number."""
-        definition = study.parsed()
-        remembered = self._studies.setdefault(
-            study.id, _Remembered(Memory(definition, self._vocabulary))
-        )
-        for trial in session.scalars(
-            select(Trial).where(Trial.study_id == study.id, Trial.revision > remembered.revision)
-        ):
-            remembered.known[trial.number] = _known(trial, definition)
-            remembered.revision = max(remembered.revision, trial.revision)
-        return remembered.known
-
-    def propose(self, study: Study, number: int, *, clock: int) -> Coordinates:
-        """Coordinates for trial `number`, from what was known at this time of the study's clock."""
-        remembered = self._studies[study.id]
-        for known in sorted(remembered.known.values(), key=lambda one: one.number):
-            if known.kind is TrialKind.SEARCH and known.number < number:
-                remembered.memory.observe(known.seen_at(clock))
-        return remembered.memory.propose(number)
-
-
-def propose(database: Database, vocabulary: Vocabulary, memories: Memories) -> None:
+def propose(database: Database, _vocabulary: Vocabulary, memories: Memories) -> None:
     """Fill the queue of every study that searches."""
     with database.reading() as session:
-        active = set(
-            session.scalars(
-                select(Study.id).where(Study.state == StudyState.ACTIVE, Study.seeded.is_(True))
-            )
+        active: dict[str, int] = dict(
+            session.execute(
+                select(Study.id, Study.revision)
+                .where(Study.state == StudyState.ACTIVE, Study.seeded.is_(True))
+                .order_by(Study.id)
+            ).all()
         )
-    memories.forget_all_but(active)
-    for study_id in sorted(active):
-        while _propose_one(database, study_id, vocabulary, memories):
+    try:
+        memories.keep(set(active))
+        for study_id, revision in active.items():
+            if not memories.is_settled(study_id, revision):
+                _fill(database, study_id, memories)
+    except MindLost:
+        memories.forget_all()  # it is told everything again the next time
+
+
+def _fill(database: Database, study_id: str, memories: Memories) -> None:
+    try:
+        while _propose_some(database, study_id, memories):
             pass
+    except (ValueError, InvalidRequest):
+        # A defect in one study's memory must not starve the others; it is built anew.
+        logger.exception("no proposals", extra={"study": study_id})
+        memories.forget(study_id)
 
 
-def _propose_one(
-    database: Database, study_id: str, vocabulary: Vocabulary, memories: Memories
-) -> bool:
-    """Make the study's next proposal; False when it needs none now."""
+def _propose_some(database: Database, study_id: str, memories: Memories) -> bool:
+    """Make the study's next proposals; False when it needs none now."""
     # The sampler thinks outside of any writing transaction; a number taken by somebody else in
     # the meantime makes its thought void.
     with database.reading() as session:
-        lock(session, f"propose:{study_id}")
+        if not try_lock(session, f"propose:{study_id}"):
+            return False  # another replica is at it
         study = session.get(Study, study_id)
-        if study is None or not _wants(session, study):
+        plan = None if study is None else _planned(session, study, memories)
+        if study is None or plan is None:
             return False
-        known, number = memories.catch_up(session, study), study.next_number
-        clock = _clock(known, number - study.parsed().search.ahead)
-        if clock is None:
-            return False
-        coordinates = memories.propose(study, number, clock=clock)
-        _insert(database, study_id, number, coordinates, vocabulary)
+        memories.catch_up(session, study)
+        proposals = memories.propose(study_id, plan.numbers, plan.clock)
+        _record(database, study_id, plan, proposals)
     return True
 
 
-def _wants(session: Session, study: Study) -> bool:
+def _planned(session: Session, study: Study, memories: Memories) -> _Plan | None:
+    """What to propose; None when nothing is needed as the study is now."""
+    if study.state is not StudyState.ACTIVE:
+        return None
+    room, ahead = _room(session, study), study.parsed().search.ahead
+    line = _line(session, study)
+    demand = memories.demand(study.id)
+    demand.note(study.next_number - len(line))
+    depth = demand.depth(ahead, partial(live_slots, session, study))
+    stale = [
+        row.number
+        for row in line[:depth]
+        if row.proposed_clock is not None and study.clock - row.proposed_clock > _STALE * depth
+    ]
+    if depth > ahead:
+        missing = depth - len(line) if len(line) <= _LOW * depth else 0
+        plan = _Plan(stale, study.next_number, min(missing, room), study.clock)
+    elif stale or not room:
+        plan = _Plan(stale, study.next_number, 0, study.clock)
+    else:
+        clock = _clock(session, study, study.next_number - ahead)
+        plan = _Plan([], study.next_number, 0 if clock is None else 1, clock or 0)
+    if not plan.numbers:
+        memories.settle(study)
+        return None
+    return plan
+
+
+def _room(session: Session, study: Study) -> int:
+    """How many more trials may be proposed."""
     definition = study.parsed()
-    return (
-        study.state is StudyState.ACTIVE
-        and study.searched < definition.budget.trials
-        and overspent(session, study, definition) is None
-    )
+    if study.state is not StudyState.ACTIVE or overspent(session, study, definition) is not None:
+        return 0
+    return max(definition.budget.trials - study.searched, 0)
 
 
-def _clock(known: dict[int, _Known], number: int) -> int | None:
+def _line(session: Session, study: Study) -> Sequence[Row[int, int | None]]:
+    """Trials nobody has worked on yet, in order; a deeper queue needs nothing of us."""
+    return session.execute(
+        select(Trial.number, Trial.proposed_clock)
+        .where(Trial.study_id == study.id, Trial.state == TrialState.QUEUED, Trial.token == 0)
+        .order_by(Trial.number)
+        .limit(DEEPEST)
+    ).all()
+
+
+def _clock(session: Session, study: Study, number: int) -> int | None:
     """When trial `number` was leased, 0 before the first trial; None while it still waits."""
     if number < 0:
         return 0
-    trial = known.get(number)
-    if trial is None:
+    row = session.execute(
+        select(Trial.leased_clock, Trial.finished_clock).where(
+            Trial.study_id == study.id, Trial.number == number
+        )
+    ).one_or_none()
+    if row is None:
         return None
-    return trial.leased_clock
+    # One that was cancelled before anybody worked on it has only an end.
+    return row.finished_clock if row.leased_clock is None else row.leased_clock
 
 
-def _insert(
-    database: Database,
-    study_id: str,
-    number: int,
-    coordinates: Coordinates,
-    vocabulary: Vocabulary,
-) -> None:
+def _record(database: Database, study_id: str, plan: _Plan, proposals: Sequence[Proposal]) -> None:
+    """Put the proposals into the queue, as far as they still fit the study."""
+    by_number = {proposal.number: proposal for proposal in proposals}
     with database.writing() as session:
         study = locked(session, study_id)
-        if study.next_number != number or not _wants(session, study):
-            return
-        definition = study.parsed()
-        space = Space(definition, vocabulary, study.calibrated())
-        enqueue(
-            session,
-            study,
-            kind=TrialKind.SEARCH,
-            origin="sampler",
-            seed=definition.training.seed,
-            point=space.point(coordinates),
-            coordinates=dict(coordinates),
-        )
+        room = _room(session, study)
+        if plan.stale and study.state is StudyState.ACTIVE:
+            _replace(session, study, plan, by_number)
+        if study.next_number == plan.first:
+            for number in range(plan.first, plan.first + min(plan.new, room)):
+                _queue(session, study, by_number[number], plan.clock)
 
 
-def _known(trial: Trial, definition: StudyDefinition) -> _Known:
-    complete = trial.state is TrialState.COMPLETE and trial.kind is TrialKind.SEARCH
-    return _Known(
-        number=trial.number,
-        kind=trial.kind,
-        coordinates=trial.coordinates,
-        leased_clock=trial.leased_clock,
-        finished_clock=trial.finished_clock,
-        state=trial.state,
-        values=[trial.metrics[name] for name in definition.objectives] if complete else None,
-        shares=trial.shares,
+def _queue(session: Session, study: Study, proposal: Proposal, clock: int) -> None:
+    trial = add(
+        session,
+        study,
+        kind=TrialKind.SEARCH,
+        origin="sampler",
+        seed=study.parsed().training.seed,
+        point=proposal.point,
+        coordinates=dict(proposal.coordinates),
     )
+    trial.proposed_clock = clock
+
+
+def _replace(session: Session, study: Study, plan: _Plan, proposals: dict[int, Proposal]) -> None:
+    """New points under old numbers, where nobody has taken them meanwhile."""
+    waiting = session.scalars(
+        select(Trial)
+        .where(
+            Trial.study_id == study.id,
+            Trial.number.in_(plan.stale),
+            Trial.state == TrialState.QUEUED,
+            Trial.token == 0,
+        )
+        .with_for_update()
+    )
+    for trial in waiting:
+        proposal = proposals[trial.number]
+        trial.coordinates = dict(proposal.coordinates)
+        trial.shares, trial.weights = proposal.point.shares, proposal.point.weights
+        trial.proposed_clock = plan.clock
+        touch(study, trial)

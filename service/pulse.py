@@ -20,12 +20,19 @@ class Pulse:
 
     A database that is away is waited for; a bug in the act is logged and does not end the thread,
     because a service that answers but no longer proposes or reaps is worse than a noisy one.
+    However often it is woken, it rests `rest` seconds between acts.
     """
 
     def __init__(
-        self, name: str, act: Callable[[], object], *, every: float, delay: float = 0.0
+        self,
+        name: str,
+        act: Callable[[], object],
+        *,
+        every: float,
+        delay: float = 0.0,
+        rest: float = 0.0,
     ) -> None:
-        self._act, self._every, self._delay = act, every, delay
+        self._act, self._every, self._delay, self._rest = act, every, delay, rest
         self._woken, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -64,4 +71,5 @@ class Pulse:
             except Exception:
                 logger.exception("%s failed and goes on", self._thread.name)
                 self._ended.wait(self._every)
+            self._ended.wait(self._rest)
             self._woken.wait(self._every)

@@ -26,6 +26,32 @@ def enqueue(
     note: str = "",
 ) -> Trial:
     """Add a trial under the study's next number; the caller holds the study locked."""
+    trial = add(
+        session,
+        study,
+        kind=kind,
+        origin=origin,
+        seed=seed,
+        point=point,
+        coordinates=coordinates,
+        note=note,
+    )
+    session.flush()
+    return trial
+
+
+def add(
+    session: Session,
+    study: Study,
+    *,
+    kind: TrialKind,
+    origin: str,
+    seed: int,
+    point: Point | None = None,
+    coordinates: dict[str, Any] | None = None,
+    note: str = "",
+) -> Trial:
+    """`enqueue` without telling the database yet: many trials then go in one statement."""
     trial = Trial(
         uid=f"{study.id}-{study.next_number}",
         study_id=study.id,
@@ -45,7 +71,6 @@ def enqueue(
     study.searched += kind is TrialKind.SEARCH
     session.add(trial)
     touch(study, trial)
-    session.flush()
     return trial
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from service.db import now
@@ -33,15 +33,28 @@ def room_of(session: Session, name: str, *, wanted: int) -> int:
     return min(max(owner.max_running - int(running), 0), wanted)
 
 
+def charge_deleted(session: Session, study: Study) -> None:
+    """Keep what a study used, which is about to be deleted, on its owner's account."""
+    owner = session.get(Owner, study.owner, with_for_update=True, populate_existing=True)
+    if owner is not None:
+        owner.deleted_seconds += study.device_seconds + _under_way(session, Study.id == study.id)
+
+
 def used_hours(session: Session, owner: Owner) -> float:
     """Device hours of all the owner's studies, attempts under way and deleted studies included."""
     ended = session.execute(
         select(func.coalesce(func.sum(Study.device_seconds), 0.0)).where(Study.owner == owner.name)
     ).scalar_one()
-    under_way = session.execute(
+    under_way = _under_way(session, Study.owner == owner.name)
+    return (owner.deleted_seconds + float(ended) + under_way) / 3600
+
+
+def _under_way(session: Session, whose: ColumnElement[bool]) -> float:
+    """Device seconds of attempts that have not ended."""
+    seconds = session.execute(
         select(func.coalesce(func.sum(now(session) - Attempt.started), 0.0))
         .join(Trial, Trial.uid == Attempt.trial_uid)
         .join(Study, Study.id == Trial.study_id)
-        .where(Study.owner == owner.name, Study.running > 0, Attempt.ended.is_(None))
+        .where(whose, Study.running > 0, Attempt.ended.is_(None))
     ).scalar_one()
-    return (owner.deleted_seconds + float(ended) + float(under_way)) / 3600
+    return float(seconds)

@@ -7,6 +7,7 @@ import logging
 from sqlalchemy import delete, select
 
 from service.attempts import lapse
+from service import trail
 from service.blobs import Blobs
 from service.contract.errors import LeaseLost, StudyNotFound
 from service.contract.trial import StudyState, TrialState
@@ -60,14 +61,16 @@ def clear_litter(database: Database, blobs: Blobs) -> int:
 
 
 def _lapse(database: Database, uid: str, vocabulary: Vocabulary, settings: Settings) -> bool:
-    try:
-        with database.writing() as session:
-            lapsed = lapse(session, uid, vocabulary=vocabulary, max_attempts=settings.max_attempts)
-    except LeaseLost:
-        return False  # its study was deleted meanwhile
-    if lapsed:
-        logger.info("lease lapsed", extra={"trial": uid})
-    return lapsed
+    limit = settings.max_attempts
+    with trail.on(trial=uid):
+        try:
+            with database.writing() as session:
+                lapsed = lapse(session, uid, vocabulary=vocabulary, max_attempts=limit)
+        except LeaseLost:
+            return False  # its study was deleted meanwhile
+        if lapsed:
+            logger.info("lease lapsed")
+        return lapsed
 
 
 def _end_late(database: Database, study_id: str, vocabulary: Vocabulary) -> None:

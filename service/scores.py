@@ -1,58 +1,60 @@
-"""What a study's trials have scored so far, as the tuner reads it."""
+"""What a study's trials have scored so far: may this one go on, and what has it cost."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from service.contract.trial import Metrics, Transfer, TrialKind, TrialState
-from service.models import Attempt, Report, Study, Trial
-from service.tuner import transfer as transfer_of
+from service.contract.trial import Metrics, Transfer, TrialState
+from service.contract.vocabulary import Vocabulary
+from service.models import Attempt, Study, Trial
+from service.scoreboard import board_of
+from service.tuner import Decision, never
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Metrics of the search's trials, at rungs and at the end."""
+def decision(
+    session: Session,
+    study: Study,
+    vocabulary: Vocabulary,
+    *,
+    number: int,
+    step: int,
+    metrics: Metrics,
+) -> Decision:
+    """Whether trial `number` stops at the rung `step`, where it has just scored `metrics`.
 
-    rungs: dict[int, dict[int, Metrics]]  #: trial number → step → metrics
-    finals: dict[int, Metrics]  #: trial number → metrics, complete trials only
-
-
-def scores_of(session: Session, study: Study) -> Scores:
-    """All scores of a study's search trials."""
-    searched = (Trial.study_id == study.id, Trial.kind == TrialKind.SEARCH)
-    rungs: dict[int, dict[int, Metrics]] = {}
-    reports = session.execute(
-        select(Report.step, Trial.number, Report.metrics)
-        .join(Trial, Trial.uid == Report.trial_uid)
-        .where(*searched)
-    )
-    for step, number, metrics in reports:
-        rungs.setdefault(number, {})[step] = metrics
-    finals = session.execute(
-        select(Trial.number, Trial.metrics).where(*searched, Trial.state == TrialState.COMPLETE)
-    )
-    return Scores(rungs=rungs, finals=dict(finals.all()))
+    As `tuner.decide`, among the newest thousand trials; where many are compared, the last few may
+    be missing. Reads nothing when no score can change the answer.
+    """
+    definition = study.parsed()
+    early = never(definition, step)
+    if early is not None:
+        return early
+    ended = study.searched - study.unfinished
+    if ended < definition.pruning.trials:
+        return Decision(False, f"only {ended} trials have ended, too few to measure transfer")
+    board = board_of(session, study, step=step)
+    names = definition.objectives
+    directions = [vocabulary.metrics[name].direction for name in names]
+    scores = [metrics[name] for name in names] if metrics.keys() >= set(names) else None
+    return board.rung(study, step).decide(number, scores, directions)
 
 
 def device_seconds(session: Session, study: Study, *, at: float) -> float:
     """Seconds that workers held trials of this study, attempts under way included."""
-    spent = session.execute(
-        select(func.sum(func.coalesce(Attempt.ended, at) - Attempt.started))
-        .join(Trial, Trial.uid == Attempt.trial_uid)
-        .where(Trial.study_id == study.id)
+    under_way = session.execute(
+        select(func.sum(at - Attempt.started))
+        .join(Trial, (Trial.uid == Attempt.trial_uid) & (Trial.token == Attempt.token))
+        .where(
+            Trial.study_id == study.id,
+            Trial.state == TrialState.LEASED,
+            Attempt.ended.is_(None),
+        )
     ).scalar_one()
-    return float(spent or 0.0)
+    return study.device_seconds + max(float(under_way or 0.0), 0.0)
 
 
 def transfer(session: Session, study: Study) -> list[Transfer]:
-    """How well each rung's ranking has agreed with the end, so far."""
-    definition, scores = study.parsed(), scores_of(session, study)
-    return transfer_of(
-        scores.rungs,
-        scores.finals,
-        definition.objectives,
-        steps=definition.training.rung_steps(),
-    )
+    """How well each rung's ranking has agreed with the end, over the newest thousand trials."""
+    board = board_of(session, study)
+    return [board.rung(study, step).measured for step in study.parsed().training.rung_steps()]

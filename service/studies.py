@@ -24,6 +24,7 @@ from service.db import now
 from service.models import Study, Trial
 from service.phases import advance
 from service.queue import cancel_open, enqueue
+from service.quotas import charge_deleted
 from service.states import STUDY_ENDS, locked, move_study
 from service.tuner import Space, check_space
 
@@ -136,6 +137,7 @@ def stop(session: Session, ref: str) -> Study:
 def delete(session: Session, ref: str) -> set[str]:
     """Remove a study with all its trials; returns the digests nobody refers to any more."""
     study = locked(session, find(session, ref).id)
+    charge_deleted(session, study)
     own = _digests(session, study.id)
     session.execute(delete_rows(Study).where(Study.id == study.id))
     session.expire_all()

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 
 from service.blobs import Blobs
 from service.contract.errors import IllegalMove, InvalidRequest
-from service.contract.study import StudyDefinition
 from service.contract.trial import (
     Action,
     Blob,
@@ -31,9 +30,8 @@ from service.holding import Held, hear, held_by, parting, repeated, rungs_of
 from service.models import Report as ReportRow
 from service.models import Study, Trial
 from service.phases import advance
-from service.scores import scores_of
+from service.scores import decision
 from service.states import move_trial, touch
-from service.tuner import decide
 
 
 def heartbeat(session: Session, lease_id: str, beat: Heartbeat, *, lease_seconds: float) -> Verdict:
@@ -198,24 +196,15 @@ def _judge(
     session: Session, held: Held, row: ReportRow, vocabulary: Vocabulary, lease_seconds: float
 ) -> Verdict:
     """Whether a proposed trial can still win; all others are compared with, so trained through."""
-    definition = held.study.parsed()
-    if held.trial.origin == "sampler" and _may_prune(definition, row.step):
-        session.flush()
-        scores = scores_of(session, held.study)
-        decision = decide(
-            definition,
+    if held.trial.origin == "sampler":
+        verdict = decision(
+            session,
+            held.study,
             vocabulary,
             number=held.trial.number,
             step=row.step,
-            rungs=scores.rungs,
-            finals=scores.finals,
+            metrics=row.metrics,
         )
-        if decision.prune:
-            return Verdict(action=Action.PRUNE, reason=decision.reason)
+        if verdict.prune:
+            return Verdict(action=Action.PRUNE, reason=verdict.reason)
     return Verdict(action=Action.CONTINUE, expires_in=lease_seconds)
-
-
-def _may_prune(definition: StudyDefinition, step: int) -> bool:
-    """Whether scores have to be read at all: most reports come where nothing is stopped."""
-    pruning = definition.pruning
-    return pruning.method != "none" and step >= round(pruning.after * definition.training.steps)

@@ -175,7 +175,7 @@ def _seconds_left(session: Session, study: Study, *, at: float) -> float | None:
     if not done:
         return None
     definition = study.parsed()
-    slots = _live_slots(session, study)
+    slots = live_slots(session, study)
     if slots == 0:
         return None
     mean, steps = sum(done) / len(done), definition.training.steps
@@ -192,7 +192,7 @@ def _seconds_left(session: Session, study: Study, *, at: float) -> float | None:
     return left
 
 
-def _live_slots(session: Session, study: Study) -> int:
+def live_slots(session: Session, study: Study) -> int:
     """Slots of the workers that could train this study now."""
     labels = study.parsed().labels.items()
     return sum(

@@ -19,13 +19,16 @@ import torch
 
 from service.client import Client
 from service.contract.errors import SrtuneError, WorkerNotFound
-from service.contract.trial import Lease, LeaseRequest
+from service.contract.trial import Lease
 from service.contract.worker import Registered, Registration
 from workers import weights
+from workers.again import Pauses, worth_asking_again
+from workers.allowance import EVERYTHING, Allowance
 from workers.bench import Bench
 from workers.delivery import Courier
 from workers.device import choose, describe
 from workers.heartbeat import Heartbeats, Holding
+from workers.leasing import Leasing
 from workers.session import Session
 from workers.suppliers import Pretrained
 from workers.tracking.spool import Spool
@@ -33,11 +36,10 @@ from workers.tracking.uploader import Uploader
 
 logger = logging.getLogger(__name__)
 
-#: Seconds a worker that was told to stop waits for the service to hear its last words.
-GRACE = 20.0
 _NAP = 0.02
 _LONGEST_PAUSE = 15.0
-_SERVER_FAULT = 500
+#: Seconds after which a beat is given up: the next one is due soon.
+_BEAT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,14 @@ class WorkerSettings:
     name: str | None = None  #: unique per process; default: host:pid
     labels: dict[str, str] = field(default_factory=dict)
     threads: int = 1  #: of torch on the CPU
+    allowed: Allowance = EVERYTHING  #: what studies may name of this machine
+    #: Seconds a worker that was told to stop waits for the service to hear its last words.
+    grace: float = 15.0
 
 
-def connect(settings: WorkerSettings) -> Client:
+def connect(settings: WorkerSettings, *, timeout: float = 20.0) -> Client:
     """Return a client that asks once: how long to go on asking is each caller's own matter."""
-    return Client(settings.server, token=settings.token, patience=0.0, timeout=20.0)
+    return Client(settings.server, token=settings.token, patience=0.0, timeout=timeout)
 
 
 class Agent:
@@ -78,15 +83,19 @@ class Agent:
         self.device = choose(settings.device, threads=settings.threads)
         self.sessions: list[Session] = []
         self._bench = Bench(
-            self.client.get_blob, self.device, settings.folder, pretrained=pretrained
+            self.client.get_blob,
+            self.device,
+            settings.folder,
+            pretrained=pretrained,
+            allowed=settings.allowed,
         )
         self._stopping = ""
         self._stopped_at = 0.0
-        self._heartbeats = Heartbeats(self.client)
+        self._heartbeats = Heartbeats(client or connect(settings, timeout=_BEAT_SECONDS))
         self._courier = Courier(self.client)
+        self._leasing = Leasing(self.client)
         self._registered: Registered | None = None
         self._uploader: Uploader | None = None
-        self._ask_at = 0.0
 
     def stop(self, reason: str = "the worker was stopped") -> None:
         """Let the step under way end, then give everything back; safe in a signal handler."""
@@ -114,7 +123,7 @@ class Agent:
 
     def _register(self) -> Registered | None:
         """Introduce this worker, however long the service takes to come up; None if stopped."""
-        settings, pause = self.settings, 0.2
+        settings, pauses = self.settings, Pauses(0.2, _LONGEST_PAUSE)
         registration = Registration(
             name=settings.name or f"{socket.gethostname()}:{os.getpid()}",
             host=socket.gethostname(),
@@ -127,11 +136,11 @@ class Agent:
             try:
                 self._registered = self.client.register(registration)
             except SrtuneError as error:
-                if error.status < _SERVER_FAULT:
+                if not worth_asking_again(error):
                     raise
+                pause = pauses.next()
                 logger.warning("%s; trying again in %.1f s", error.detail, pause)
                 self._nap(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 logger.info("registered as %s on %s", registration.name, self.device)
                 return self._registered
@@ -152,20 +161,14 @@ class Agent:
     def _fill(self) -> None:
         """Ask for as many trials as there is room for."""
         room = self.settings.slots - len(self.sessions)
-        if self._stopping or room < 1 or time.monotonic() < self._ask_at or not self._registered:
+        if self._stopping or room < 1 or not self._leasing.due or not self._registered:
             return
+        cached = [self._bench.study] if self._bench.study else []
         try:
-            leases = self.client.lease(LeaseRequest(worker=self._registered.id, capacity=room))
+            leases = self._leasing.ask(self._registered, room, cached)
         except WorkerNotFound:
             self._register()
             return
-        except SrtuneError as error:
-            if error.status < _SERVER_FAULT:
-                raise
-            logger.warning("no trials to be had: %s", error.detail)
-            leases = []
-        if not leases:
-            self._ask_at = time.monotonic() + self._registered.poll_every
         for lease in leases:
             self._begin(lease)
 
@@ -187,7 +190,7 @@ class Agent:
         """Whether nothing is held any more, or waiting for the service has taken too long."""
         for session in self.sessions:
             session.release(self._stopping)
-        late = time.monotonic() - self._stopped_at > GRACE
+        late = time.monotonic() - self._stopped_at > self.settings.grace
         if late and self.sessions:
             logger.warning("the service does not hear us; its leases will lapse")
         return late or not self.sessions

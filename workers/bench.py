@@ -13,6 +13,7 @@ import torch
 from service.contract.study import Data
 from service.contract.trial import Blob
 from workers import weights
+from workers.allowance import EVERYTHING, Allowance
 from workers.data.decode import DataError
 from workers.data.pairs import Pairs, Whole, validation
 from workers.data.sources import Photo, class_labels, disjoint, load
@@ -49,29 +50,38 @@ class Bench:
         *,
         pretrained: Pretrained = weights,
         face_detector: Callable[[], FaceDetector] = detector,
+        allowed: Allowance = EVERYTHING,
     ) -> None:
         self.device = device
         self.folder = folder
-        self.networks = Networks(pretrained, device)
+        self.allowed = allowed
+        self.networks = Networks(pretrained, device, allowed=allowed)
+        #: The study whose photographs are kept; another trial of it begins sooner here.
+        self.study: str | None = None
         self._fetch = fetch
         self._face_detector = face_detector
         self._photos: Photos | None = None
 
     def photos(self, data: Data) -> Photos:
-        """Return the decoded photographs of `data`; raises DataError."""
+        """Return the decoded photographs of `data`; raises DataError and DataNotAllowed."""
         if self._photos is None or self._photos.data != data:
             train, held_out = (
-                load(sources, clip_frames=data.clip_frames)
+                load(sources, clip_frames=data.clip_frames, allowed=self.allowed)
                 for sources in (data.train, data.validation)
             )
             disjoint(train, held_out)
             self._photos = Photos(
                 data,
                 train,
-                class_labels(train, data.classes) if data.classes else None,
+                class_labels(train, data.classes, allowed=self.allowed) if data.classes else None,
                 validation(held_out, data.scale, device=self.device),
             )
         return self._photos
+
+    def check(self, data: Data) -> None:
+        """Raise DataNotAllowed unless all sources of `data` are open to studies; opens nothing."""
+        for sources in (data.train, data.validation, *data.classes.values()):
+            self.allowed.sources(sources)
 
     def pairs(self, data: Data, seed: int, *, faces: bool = False) -> Pairs:
         """Return the training crops of `data` in the order of `seed`, with their faces if asked.
@@ -112,7 +122,8 @@ class Bench:
         """Return a stored object as a local file; raises the client's errors, and OSError."""
         shelf = self.folder / "blobs"
         path = shelf / blob.sha256
-        if path.is_file():
+        # A power cut may leave a name without its bytes: nothing here is synced, all is fetched again.
+        if path.is_file() and path.stat().st_size == blob.size:
             path.touch()  # by this it is known as used lately
             return path
         self._fetch(blob, path)

@@ -7,6 +7,7 @@ import torch
 from losses import InvalidParameter, UnknownLoss, UnsuitableInput
 from losses._features import UnsuitableWeights
 from service.contract.trial import FailureCause
+from workers.allowance import DataNotAllowed, WeightsNotAllowed
 from workers.calibration import CalibrationFailed
 from workers.checkpoint import FULL, DiskFull
 from workers.data.decode import DataError
@@ -20,8 +21,10 @@ _CAUSES: dict[type[BaseException], FailureCause] = {
     Diverged: FailureCause.DIVERGED,
     CalibrationFailed: FailureCause.DIVERGED,
     DataError: FailureCause.DATA,
+    DataNotAllowed: FailureCause.DATA,
     ImageUnusable: FailureCause.DATA,
     DefinitionError: FailureCause.DEFINITION,
+    WeightsNotAllowed: FailureCause.DEFINITION,
     UnknownLoss: FailureCause.DEFINITION,
     InvalidParameter: FailureCause.DEFINITION,
     UnsuitableInput: FailureCause.DEFINITION,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from dataclasses import dataclass, field
@@ -14,6 +15,10 @@ from service.contract.errors import LeaseLost, NotFound, SrtuneError
 from service.contract.trial import Action, Heartbeat, Lease, Verdict
 
 logger = logging.getLogger(__name__)
+
+#: Seconds beyond the end of a lease until a worker that hears nothing takes it for forsaken; by
+#: its own monotonic clock, which no change of the time of day touches.
+FORSAKEN_AFTER = 10.0
 
 
 @dataclass(eq=False)
@@ -32,6 +37,11 @@ class Holding:
     #: Held during a call that may end the lease, so that a beat cannot come between the end and
     #: the word of it.
     talking: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def forsaken(self) -> bool:
+        """Whether the service has not answered for so long that somebody else may have the trial."""
+        return time.monotonic() - self.renewed > self.lease.expires_in + FORSAKEN_AFTER
 
     @property
     def open(self) -> bool:
@@ -53,7 +63,8 @@ class Heartbeats:
     """One thread that beats for every lease held; the last verdict is in its `Holding`.
 
     A service that is away is asked again at the next beat, for ever: whether the lease is still
-    ours is the service's to say, by its token, and not a matter of time.
+    ours is the service's to say, by its token, and not a matter of time. The beats of many workers
+    are spread, so that they do not come in step.
     """
 
     def __init__(self, client: Client) -> None:
@@ -79,7 +90,7 @@ class Heartbeats:
     def add(self, holding: Holding) -> None:
         """Beat for this lease from now on."""
         with self._lock:
-            self._due[holding] = time.monotonic() + holding.lease.heartbeat_every
+            self._due[holding] = _next(holding)
 
     def drop(self, holding: Holding) -> None:
         """Beat for it no longer."""
@@ -117,9 +128,13 @@ class Heartbeats:
                 self.beat(holding)
                 with self._lock:
                     if holding in self._due:
-                        self._due[holding] = time.monotonic() + holding.lease.heartbeat_every
+                        self._due[holding] = _next(holding)
 
     def _pause(self) -> float:
         with self._lock:
             first = min(self._due.values(), default=time.monotonic() + 0.5)
         return min(max(first - time.monotonic(), 0.01), 0.5)
+
+
+def _next(holding: Holding) -> float:
+    return time.monotonic() + holding.lease.heartbeat_every * random.uniform(0.8, 1.0)

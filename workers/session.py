@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,14 +21,13 @@ from service.contract.trial import (
     FailureCause,
     Metrics,
     Release,
-    Report,
     Result,
-    Verdict,
 )
 from workers.bench import Bench
 from workers.checkpoint import write
 from workers.course import Course, open_course
-from workers.delivery import Courier, Parcel
+from workers.delivery import Courier, News, Parcel, Tell, Upload, report
+from workers.device import free_memory
 from workers.evaluate import metric_names, samples, score
 from workers.failures import cause_of, sentence
 from workers.heartbeat import Holding
@@ -43,8 +42,6 @@ logger = logging.getLogger(__name__)
 
 #: Validation images shown in the lab book.
 SHOWN = 3
-
-Tell = Callable[[Client], Verdict | None]
 
 
 class _Sent(NamedTuple):
@@ -74,14 +71,14 @@ class Session:
         self._folder = bench.folder / "trials" / f"{self.job.uid}-{holding.lease.token}"
         self._course: Course | None = None
         self._sent: deque[_Sent] = deque()
-        self._closing = False
+        self._closing = self._alone = False
         self._meter = SystemMeter(bench.device)
-        self._work = self._train()
+        self._work: Iterator[None] = self._train()
 
     @property
     def waiting(self) -> bool:
-        """Whether there is nothing left to compute, only an answer to wait for."""
-        return self._closing and not self.over
+        """Whether there is nothing to compute now, only an answer to wait for."""
+        return (self._closing or self._alone) and not self.over
 
     def advance(self) -> None:
         """Take one step of training, or take in what the service has answered."""
@@ -89,17 +86,30 @@ class Session:
             self._settle()
         if self.over or self._closing:
             return
+        failure = self._step()
+        if failure is not None:
+            self._let_go()
+            self._fail(*failure)
+
+    def _step(self) -> tuple[FailureCause, str] | None:
+        """Compute a little; why that failed, if it did."""
         try:
             next(self._work)
         except SrtuneError as error:
             # Fetching what the job needs failed; another attempt may find it.
-            self._fail(FailureCause.ERROR, error.detail)
+            return FailureCause.ERROR, error.detail
         except Exception as error:
             # The edge of a trial: whatever is wrong with it, the worker goes on with the next.
             cause = cause_of(error)
-            level = logging.ERROR if cause is FailureCause.ERROR else logging.INFO
+            level = logging.ERROR if cause is FailureCause.ERROR else logging.DEBUG
             logger.log(level, "trial failed: %s", cause, exc_info=True, extra=self._who())
-            self._fail(cause, sentence(error, cause, self.holding.step))
+            return cause, sentence(error, cause, self.holding.step)
+        return None
+
+    def _let_go(self) -> None:
+        """Give the training's memory back: the next one may need it, and its error held it, too."""
+        self._course, self._work = None, iter(())
+        free_memory(self._bench.device)
 
     def release(self, reason: str) -> None:
         """Give the trial back with a checkpoint of where it is."""
@@ -117,10 +127,12 @@ class Session:
         self._send(upload, [path], ends=True)
 
     def _train(self) -> Iterator[None]:
+        self._bench.check(self.job.definition.data)
         # Weights and programs that scoring needs are missed now, not after hours of training.
         prepare(metric_names(self.job.definition, final=True))
         self._course = course = open_course(self.job, self._bench, log=self._log)
         self._track()
+        self._bench.study = self.job.study_id
         logger.info("training from step %d", course.state.step, extra=self._who())
         yield
         for event in course.events:
@@ -132,6 +144,25 @@ class Session:
             elif event is Event.DONE:
                 self._complete()
             yield
+            if event is Event.RUNG or event is Event.CHECKPOINT:
+                yield from self._while_forsaken()
+
+    def _while_forsaken(self) -> Iterator[None]:
+        """Compute nothing until the service is heard again, if it was silent beyond the lease.
+
+        Either it is away, and the lease waits for us as we for it; or we are cut off, and another
+        worker trains this trial by now. Here nobody can tell. Stopping at once would lose the steps
+        since the last checkpoint in the first case, going on for ever would burn a device for
+        nothing in the second. So training goes on to the next checkpoint, which is kept until it
+        can be delivered, and waits there: nothing is computed twice, and a device that is cut off
+        is idle after one rung at most. What ends the lease is still the service's word.
+        """
+        if self.holding.forsaken and self.holding.open:
+            logger.warning("the service is silent; training waits for it", extra=self._who())
+        while self.holding.forsaken and self.holding.open:
+            self._alone = True
+            yield
+        self._alone = False
 
     def _track(self) -> None:
         if self._course is not None:
@@ -164,17 +195,11 @@ class Session:
 
     def _report(self, metrics: Metrics) -> None:
         """Send scores and the checkpoint they belong to; training does not wait for the answer."""
-        lease = self.holding.lease
         step, path = self._checkpoint()
         if self._spool is not None:
             self._spool.file("checkpoints/last.pt", path)
-
-        def upload(client: Client) -> Tell:
-            checkpoint = Checkpoint(blob=client.put_blob(path), step=step)
-            report = Report(token=lease.token, step=step, metrics=metrics, checkpoint=checkpoint)
-            return lambda client: client.report(lease.id, report)
-
-        self._send(upload, [path])
+        news = News(step, metrics, path)
+        self._send(report(self.holding.lease, [news]), [path], news=news)
 
     def _complete(self) -> None:
         """Score the end, and send it with the weights and, of a start job, what others begin with."""
@@ -208,9 +233,12 @@ class Session:
     def _fail(self, cause: FailureCause, message: str) -> None:
         lease = self.holding.lease
         failure = Failure(token=lease.token, cause=cause, message=message, step=self.holding.step)
-        logger.warning("%s: %s", cause.value, message, extra=self._who())
+        diverged = cause is FailureCause.DIVERGED
+        # To diverge is a trial's result; nothing is wrong with anything but its weights.
+        level = logging.INFO if diverged else logging.WARNING
+        logger.log(level, "%s: %s", cause.value, message, extra=self._who())
         # Unless it diverged, another attempt makes the last points again.
-        keep = cause is FailureCause.DIVERGED
+        keep = diverged
         self._send(lambda _: lambda client: client.fail(lease.id, failure), ends=True, keep=keep)
 
     def _releases(self, checkpoint: Checkpoint | None, reason: str) -> Tell:
@@ -226,14 +254,15 @@ class Session:
 
     def _send(
         self,
-        upload: Callable[[Client], Tell],
+        upload: Upload,
         files: Sequence[Path] = (),
         *,
+        news: News | None = None,
         ends: bool = False,
         keep: bool = True,
     ) -> None:
         """Hand one thing to the courier; once delivered, the curves up to here may be shown."""
-        parcel = Parcel(self.holding, upload, ends=ends)
+        parcel = Parcel(self.holding, upload, news=news, ends=ends)
         spool = self._spool
         if spool is not None and keep:
             parcel.after = partial(spool.commit, spool.mark())

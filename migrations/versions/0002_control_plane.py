@@ -27,6 +27,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_study_owner", "study", ["owner"])
     _add("trial", sa.Column("proposed_clock", sa.BigInteger))
+    op.create_index("ix_trial_news", "trial", ["study_id", "revision"])
     op.create_index("ix_trial_run_id", "trial", ["run_id"])
     _add(
         "attempt",
@@ -68,6 +69,7 @@ def downgrade() -> None:
     op.drop_index("ix_attempt_request", "attempt")
     _drop("attempt", "cause", "resumed_step", "together", "request")
     op.drop_index("ix_trial_run_id", "trial")
+    op.drop_index("ix_trial_news", "trial")
     _drop("trial", "proposed_clock")
     op.drop_index("ix_study_owner", "study")
     _drop(

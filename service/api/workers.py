@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 from fastapi import APIRouter, Path, Response
 from sqlalchemy.orm import Session
 
-from service import attempts, fleet, holding, trials
+from service import attempts, fleet, holding, trail, trials
 from service.api.context import CallerDep, LogDep, Service, ServiceDep, needs
 from service.api.problems import documented
 from service.contract.access import Caller, Scope
@@ -89,6 +89,7 @@ async def lease(service: ServiceDep, caller: CallerDep, request: LeaseRequest) -
 
     With `request`, a word of the worker's own, a repeat gets the same leases again.
     """
+    trail.note(worker=request.worker)
     offer = await service.ledger.lease(
         request, caller, lease_seconds=service.settings.lease_seconds
     )
@@ -98,6 +99,8 @@ async def lease(service: ServiceDep, caller: CallerDep, request: LeaseRequest) -
             POLL_AFTER: f"{offer.poll_after:.3f}",
         }
         return Response(status_code=204, headers=headers)
+    job = offer.leases[0].job
+    trail.note(study=job.study_id, trials=[each.job.number for each in offer.leases])
     service.wake()
     body = b"[" + b",".join(each.model_dump_json().encode() for each in offer.leases) + b"]"
     return Response(body, media_type="application/json")

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from service.cli import demo, lint, score, serve, study, token, up, weights, words, worker
+from service.cli import (
+    audit,
+    demo,
+    lint,
+    owner,
+    score,
+    serve,
+    study,
+    token,
+    up,
+    weights,
+    words,
+    worker,
+)
 
 app = typer.Typer(
     name="srtune",
@@ -29,7 +42,9 @@ app.command("models", rich_help_panel="Studies")(words.models)
 app.command("metrics", rich_help_panel="Studies")(words.metrics)
 app.command("recipes", rich_help_panel="Studies")(words.recipes)
 app.command("workers", rich_help_panel="Studies")(words.workers)
-app.add_typer(token.app, name="token", rich_help_panel="Processes")
+app.add_typer(token.app, name="token", rich_help_panel="Access")
+app.add_typer(owner.app, name="owner", rich_help_panel="Access")
+app.command("audit", rich_help_panel="Access")(audit.audit)
 app.add_typer(weights.app, name="weights", rich_help_panel="Processes")
 
 #: Set by `--debug`; read again in `main` after the command has failed.

@@ -98,10 +98,17 @@ def run(settings: Settings, bound: socket) -> None:
     from service.app import create_app
     from service.cli.errors import StackFailed
     from service.cli.server import Server
+    from service.edge.patience import room_for_connections
 
     inner = create_app(settings, words.read(), open_lab_book=_lab_book(settings))
     app = _Remembering(inner)
-    server = Server(app, ending=inner.state.ending, announce=settings.drain_seconds)
+    server = Server(
+        app,
+        ending=inner.state.ending,
+        announce=settings.drain_seconds,
+        head_seconds=settings.head_seconds,
+    )
+    room_for_connections()
     # Until the server listens for signals itself.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     gc.freeze()

@@ -11,6 +11,8 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from service.edge.patience import patient
+
 logger = logging.getLogger(__name__)
 
 #: Seconds running requests get once nothing new is accepted.
@@ -29,13 +31,15 @@ class Server(uvicorn.Server):
     application closes. A second signal skips the waiting.
     """
 
-    def __init__(self, app: ASGIApp, *, ending: threading.Event, announce: float) -> None:
+    def __init__(
+        self, app: ASGIApp, *, ending: threading.Event, announce: float, head_seconds: float
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 # Written in C: half the time per request of asyncio's loop and h11.
                 loop="uvloop",
-                http="httptools",
+                http=patient(head_seconds),
                 ws="none",
                 log_config=None,
                 access_log=False,

@@ -153,7 +153,7 @@ class Stack:
             stdin=subprocess.DEVNULL,
             stdout=child.log,
             stderr=child.log,
-            env={**os.environ, **self._environment()},
+            env=self._environment(child),
             # Ctrl-C reaches the whole foreground group; the children are told by us, in order.
             start_new_session=True,
         )
@@ -186,7 +186,7 @@ class Stack:
         command += ["--port", str(self.port)]
         if plan.mlflow is not None:
             command += ["--mlflow" if plan.mlflow else "--no-mlflow"]
-        return command + (["--database", plan.database] if plan.database else [])
+        return command
 
     def _worker_command(self, index: int, device: str) -> list[str]:
         folder = self.plan.data / "workers" / str(index)
@@ -198,9 +198,13 @@ class Stack:
             *("--name", f"{os.uname().nodename}/{index}"),
         ]
 
-    def _environment(self) -> dict[str, str]:
-        token = {"SRTUNE_TOKEN": self.plan.token} if self.plan.token else {}
-        return {"PYTHONUNBUFFERED": "1", **token, **self.plan.environment}
+    def _environment(self, child: _Child) -> dict[str, str]:
+        # Not as arguments, which everybody on the machine can read; and no database for workers.
+        inherited = {name: value for name, value in os.environ.items() if name != "SRTUNE_DATABASE"}
+        database = self.plan.database if child is self._service else None
+        secrets = {"SRTUNE_TOKEN": self.plan.token, "SRTUNE_DATABASE": database}
+        given = {name: value for name, value in secrets.items() if value}
+        return {**inherited, "PYTHONUNBUFFERED": "1", **given, **self.plan.environment}
 
     def _log_path(self, child: _Child) -> Path:
         return self.logs / f"{child.name}.log"

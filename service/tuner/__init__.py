@@ -10,7 +10,7 @@ from service.tuner.checking import check_space
 from service.tuner.fronts import dominated_by, front, hypervolume, knee, ranks
 from service.tuner.importance import importance
 from service.tuner.observation import ContradictoryObservation, Coordinates, Observation
-from service.tuner.pruning import Decision, decide
+from service.tuner.pruning import Decision, Rung, decide, never
 from service.tuner.recipes import Translation, baseline, translate, translate_named
 from service.tuner.space import Point, Space, UnusableCalibration
 from service.tuner.transfer import transfer
@@ -21,6 +21,7 @@ __all__ = [
     "Decision",
     "Observation",
     "Point",
+    "Rung",
     "Space",
     "Translation",
     "UnusableCalibration",
@@ -32,6 +33,7 @@ __all__ = [
     "hypervolume",
     "importance",
     "knee",
+    "never",
     "ranks",
     "transfer",
     "translate",

@@ -26,10 +26,12 @@ def dominated_by(values: Values, directions: Sequence[str]) -> list[int]:
 def ranks(values: Values, directions: Sequence[str]) -> list[int]:
     """For each point, the front it is on when fronts are peeled off one by one; 0 is the first."""
     beats = _dominance(_losses(values, directions))
-    found = np.full(len(beats), -1)
+    found, beaten = np.full(len(beats), -1), beats.sum(axis=0)
     rank = 0
     while (open_ := found < 0).any():
-        found[open_ & ~beats[open_].any(axis=0)] = rank
+        peeled = np.flatnonzero(open_ & (beaten == 0))
+        found[peeled] = rank
+        beaten -= beats[peeled].sum(axis=0)
         rank += 1
     return [int(rank) for rank in found]
 

@@ -91,13 +91,14 @@ def _drawn(part: _BatchedDistributions, kernels: np.ndarray, quantiles: np.ndarr
     bottom, top = (_normal_cdf((end - part.mu) / part.sigma)[kernels] for end in (low, high))
     # The mean is inside of the range, so no mass hides in a tail.
     below = np.clip(bottom + quantiles * (top - bottom), _EDGE, 1.0 - _EDGE)
-    x = part.mu[kernels] + part.sigma[kernels] * _inverse_normal(below).astype(float)
+    x = part.mu[kernels] + part.sigma[kernels] * np.asarray(_inverse_normal(below), float)
     x = np.clip(x, low, high)
-    return np.clip(np.exp(x), part.low, part.high) if part.is_log else x
+    drawn: np.ndarray = np.clip(np.exp(x), part.low, part.high) if part.is_log else x
+    return drawn
 
 
 def _normal_cdf(z: np.ndarray) -> np.ndarray:
-    cumulated: np.ndarray = 0.5 * (1.0 + _erf(z / math.sqrt(2.0)).astype(float))
+    cumulated: np.ndarray = 0.5 * (1.0 + np.asarray(_erf(z / math.sqrt(2.0)), float))
     return cumulated
 
 

@@ -73,7 +73,8 @@ def propose(
     good, poor = (Kernels(one._mixture_distribution) for one in (below, above))
     gain = (good.log_density(candidates) - poor.log_density(candidates)).reshape(-1, _CANDIDATES)
     best = np.arange(len(seeds)) * _CANDIDATES + gain.argmax(axis=1)
-    return candidates[best]
+    chosen: np.ndarray = candidates[best]
+    return chosen
 
 
 def split(view: View, signs: Sequence[float], *, kept: int = KEPT_ABOVE) -> Split:

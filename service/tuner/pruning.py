@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from service.contract.study import Pruning, StudyDefinition
 from service.contract.trial import Metrics, Transfer
@@ -38,33 +41,89 @@ def decide(
     ties go on, and the first front always does. Measured on the trials that were kept, so the
     correlation is a low estimate once pruning has begun.
     """
-    pruning, names = definition.pruning, definition.objectives
+    early = never(definition, step)
+    if early is not None:
+        return early
+    names = definition.objectives
+    measured = transfer(rungs, finals, names, steps=[step])[0]
+    scored = {n: rungs[n].get(step, {}) for n in sorted(rungs)}
+    peers = {n: [m[name] for name in names] for n, m in scored.items() if m.keys() >= set(names)}
+    directions = [vocabulary.metrics[name].direction for name in names]
+    rung = Rung(definition.pruning, measured, peers)
+    return rung.decide(number, peers.get(number), directions)
+
+
+def never(definition: StudyDefinition, step: int) -> Decision | None:
+    """The decision where no score can change it: without pruning, or before its first rung."""
+    pruning = definition.pruning
     if pruning.method == "none":
         return Decision(False, "the study does not prune")
     first = round(pruning.after * definition.training.steps)  # as rungs are rounded
-    if step < first:
-        return Decision(False, f"no pruning before step {first}")
-    measured = transfer(rungs, finals, names, steps=[step])[0]
-    unsure = _distrust(pruning, measured)
-    if unsure is not None:
-        return Decision(False, unsure)
-    peers = [n for n in sorted(rungs) if all(name in rungs[n].get(step, {}) for name in names)]
-    if number not in peers:
-        return Decision(False, f"trial {number} has not reported every objective at step {step}")
-    directions = [vocabulary.metrics[name].direction for name in names]
-    fronts = ranks([[rungs[n][step][name] for name in names] for n in peers], directions)
-    own = fronts[peers.index(number)]
-    ahead = sum(rank < own for rank in fronts)
-    going_on = math.ceil(pruning.keep * len(peers))
-    place = f"{ahead} of {len(peers)} trials are on better fronts at step {step}"
-    if own == 0 or ahead < going_on:
-        return Decision(False, f"{place}, and {going_on} go on")
-    least = min(rho for rho in measured.correlation.values() if rho is not None)
-    return Decision(
-        True,
-        f"{place}, only {going_on} go on, and ranks here agree with the end by ρ ≥ {least:.2f} "
-        f"over {measured.trials} trials",
-    )
+    return Decision(False, f"no pruning before step {first}") if step < first else None
+
+
+class Rung:
+    """What trials at one rung are compared with; many may be, and cheaply.
+
+    `peers` maps trial number → objectives.
+    """
+
+    def __init__(
+        self,
+        pruning: Pruning,
+        measured: Transfer,
+        peers: Mapping[int, Sequence[float]],
+    ) -> None:
+        self.measured = measured
+        self.peers = peers
+        self._pruning = pruning
+        self._fronts: tuple[np.ndarray, list[int]] | None = None
+
+    def decide(
+        self, number: int, scores: Sequence[float] | None, directions: Sequence[str]
+    ) -> Decision:
+        """Whether a trial with these objectives stops here; it may be one of the peers.
+
+        `directions` are those of the study's objectives, always the same.
+        """
+        unsure = _distrust(self._pruning, self.measured)
+        if unsure is not None:
+            return Decision(False, unsure)
+        step = self.measured.step
+        if scores is None:
+            return Decision(
+                False, f"trial {number} has not reported every objective at step {step}"
+            )
+        own, ahead = self._place(scores, directions)
+        peers = len(self.peers) + (number not in self.peers)
+        going_on = math.ceil(self._pruning.keep * peers)
+        place = f"{ahead} of {peers} trials are on better fronts at step {step}"
+        if own == 0 or ahead < going_on:
+            return Decision(False, f"{place}, and {going_on} go on")
+        least = min(rho for rho in self.measured.correlation.values() if rho is not None)
+        return Decision(
+            True,
+            f"{place}, only {going_on} go on, and ranks here agree with the end by ρ ≥ {least:.2f} "
+            f"over {self.measured.trials} trials",
+        )
+
+    def _place(self, scores: Sequence[float], directions: Sequence[str]) -> tuple[int, int]:
+        """The trial's front among the peers, and how many of them are on better ones.
+
+        A newcomer moves only those it beats, which are behind it: its front is the one after the
+        last that holds somebody who beats it.
+        """
+        values = list(self.peers.values())
+        if self._fronts is None:
+            found = ranks(values, directions)
+            self._fronts = np.asarray(found, int), sorted(found)
+        fronts, in_order = self._fronts
+        signs = np.array([-1.0 if d == "maximize" else 1.0 for d in directions])
+        losses = np.asarray(values, float).reshape(-1, len(signs)) * signs
+        own = np.asarray(scores, float) * signs
+        beaten_by = (losses <= own).all(axis=1) & (losses < own).any(axis=1)
+        front = int(fronts[beaten_by].max(initial=-1)) + 1
+        return front, bisect_left(in_order, front)
 
 
 def _distrust(pruning: Pruning, measured: Transfer) -> str | None:

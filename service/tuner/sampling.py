@@ -10,6 +10,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from service.contract.study import Search
+from service.contract.vocabulary import Direction
 from service.tuner.history import ABSENT, COMPLETE, PRUNED, RUNNING, View
 from service.tuner.observation import Coordinates
 
@@ -44,7 +45,7 @@ class Asked:
     """
 
     def __init__(
-        self, search: Search, distributions: dict[str, BaseDistribution], directions: list[str]
+        self, search: Search, distributions: dict[str, BaseDistribution], directions: list[Direction]
     ) -> None:
         self._search = search
         self._distributions = distributions

@@ -104,7 +104,8 @@ class BoundedSimplex:
             middle = (least + most) / 2
             beyond = self._volume(place, middle) < wanted
             least, most = np.where(beyond, middle, least), np.where(beyond, most, middle)
-        return (least + most) / 2
+        halved: np.ndarray = (least + most) / 2
+        return halved
 
 
 def _truncations(widths: Sequence[float], total: float) -> tuple[np.ndarray, np.ndarray]:

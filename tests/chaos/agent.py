@@ -72,7 +72,7 @@ class AgentSettings:
     seed: int = 0
     lease_seconds: float = 1.0
     step_seconds: float = 0.02
-    timeout: float = 3.0
+    timeout: float = 6.0
     temper: Temper = Temper()
 
     def encoded(self) -> str:
@@ -153,7 +153,8 @@ class SimulatedWorker(threading.Thread):
         rungs = job.definition.training.rung_steps()
         steps = job.definition.training.steps
         begun = job.resume.step if job.resume else 0
-        sleeps_at = draw.choice(rungs) if draw.random() < self.settings.temper.sleeps else -1
+        sleeps = job.kind is not TrialKind.START and draw.random() < self.settings.temper.sleeps
+        sleeps_at = draw.choice(rungs) if sleeps else -1
         for step in [step for step in rungs if step > begun]:
             self.stopping.wait(self.settings.step_seconds * draw.uniform(0.5, 1.5))
             if self.stopping.is_set():
@@ -183,8 +184,6 @@ class SimulatedWorker(threading.Thread):
             lambda: self._client.fail(lease.id, failure_of(lease, FailureCause.ERROR)),
             lambda: self._client.release(lease.id, Release(token=token, reason="woke up")),
         ]
-        if lease.job.kind is TrialKind.START:
-            del writes[2]
         self._draw.shuffle(writes)
         for write in writes:
             try:

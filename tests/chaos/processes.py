@@ -17,6 +17,8 @@ from pathlib import Path
 
 #: SIGKILL for whoever outlives the thread that started it.
 _LEASH = ("setpriv", "--pdeathsig", "KILL")
+#: Who lived no longer than this could not start.
+_AT_ONCE = 2.0
 
 
 def possible() -> str:
@@ -34,10 +36,11 @@ class Kept:
     environment: Mapping[str, str] = field(default_factory=dict)
     #: Before the command: another user, another clock, another network.
     inside: Sequence[str] = ()
-    #: Seconds before a dead one is started again; none: never.
-    again: float | None = 0.3
+    #: Seconds before a dead one is started again; longer for one that dies at once.
+    again: float = 0.3
     wanted: bool = True
     process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
     died: float = 0.0
     exits: list[int] = field(default_factory=list)
 
@@ -46,6 +49,7 @@ class Kept:
         return self.process is not None and self.process.poll() is None
 
     def start(self) -> None:
+        self.started = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*_LEASH, *self.inside, *self.command],
@@ -99,7 +103,8 @@ class Keeper:
                 kept.died = now
                 kept.exits.append(kept.process.wait())
                 found.append(kept)
-            if kept.again is not None and now - kept.died >= kept.again:
+            pause = kept.again if kept.died - kept.started > _AT_ONCE else 5 * kept.again
+            if now - kept.died >= pause:
                 kept.died = 0.0
                 kept.start()
         return found

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from service.client import Client
+from service.db import Database
 from tests.chaos.agent import AgentSettings, Temper
 from tests.chaos.clocks import WrongClock, wrong_clock
 from tests.chaos.history import History, Operation, Recorded, read
@@ -52,7 +53,7 @@ class Site:
     keeper: Keeper
     disk: Volume
     wire: Wire
-    database_url: str
+    database: Database
     postgres: Kept
     servers: list[Kept]
     ports: list[int]
@@ -117,6 +118,8 @@ def open_site(folder: Path, size: Size, *, seed: int) -> Iterator[Site]:
             _server(keeper, folder, disk.folder / "data", url, port, size, mlflow_url, skew)
             for port, skew in zip(ports, (None, _skewed(folder, "server", "+10m")), strict=True)
         ]
+        database = Database(url.replace("postgresql:", "postgresql+psycopg:"))
+        stack.callback(database.close)
         history = History(folder / "histories" / "wire.jsonl", "wire")
         host = joined.address if joined else "127.0.0.1"
         wire = Wire(ports, history, host=host, seed=seed)
@@ -128,7 +131,7 @@ def open_site(folder: Path, size: Size, *, seed: int) -> Iterator[Site]:
             keeper=keeper,
             disk=disk,
             wire=wire,
-            database_url=url,
+            database=database,
             postgres=postgres,
             servers=servers,
             ports=ports,

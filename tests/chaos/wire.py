@@ -92,7 +92,7 @@ class Wire:
         def run() -> None:
             with contextlib.closing(loop):
                 loop.run_until_complete(serve())
-                _cancel_all(loop)
+                loop.run_until_complete(_cancel_others())
 
         thread = threading.Thread(target=run, name="wire", daemon=True)
         thread.start()
@@ -241,8 +241,8 @@ def _parsed(answer: bytes, method: str) -> tuple[int, bytes]:
             raise h11.RemoteProtocolError("the replica broke off")
 
 
-def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
-    tasks = asyncio.all_tasks(loop)
+async def _cancel_others() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
-    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -107,28 +107,24 @@ class Book:
 
     def advance(self, study: Row, after: Rows) -> None:
         """What follows an end by itself: recipes, confirmation, the study's end."""
-        state, budget = study["state"], study["definition"]["budget"]["trials"]
-        if state in STUDY_ENDS:
+        if study["state"] in STUDY_ENDS:
             return
         if not study["calibrated"]:
-            start = next(t for t in self.trials_of(study) if t["kind"] == "start")
-            if self.late(study):
-                self._cancel(study)
-                study["state"] = "failed"
-            elif start["state"] == "failed":
-                study["state"] = "failed"
+            self._give_up(study)
             return
+        budget = study["definition"]["budget"]["trials"]
         if not study["seeded"]:
             study["seeded"] = True
             for recipe in study["definition"]["search"]["recipes"][:budget]:
-                self._enqueue(study, "search", {"pixel": "baseline"}.get(recipe, f"recipe:{recipe}"))
-        if state == "active":
+                self._enqueue(
+                    study, "search", {"pixel": "baseline"}.get(recipe, f"recipe:{recipe}")
+                )
+        if study["state"] == "active":
             self._end_search(study, budget, after)
-        elif state == "confirming":
+        elif study["state"] == "confirming":
             if self.late(study):
                 self._cancel(study)
-                study["state"] = "finished"
-            elif not self.unfinished(study):
+            if not self.unfinished(study):
                 study["state"] = "finished"
 
     def proposed(self, after: Rows) -> None:
@@ -138,7 +134,9 @@ class Book:
             if uid in self.trials or study is None:
                 continue
             expect(row["origin"] == "sampler", f"{uid} of {row['origin']} came from the proposer")
-            expect(study["state"] == "active" and study["seeded"], f"{uid} of a study not searching")
+            expect(
+                study["state"] == "active" and study["seeded"], f"{uid} of a study not searching"
+            )
             expect(not self.late(study), f"{uid} was proposed when the time was over")
             self._enqueue(study, "search", "sampler")
         for study in self.studies.values():
@@ -205,6 +203,15 @@ class Book:
         trial["state"] = state
         if state == "queued":
             trial["lease"] = None
+
+    def _give_up(self, study: Row) -> None:
+        """Without a start there is no study."""
+        start = next(t for t in self.trials_of(study) if t["kind"] == "start")
+        if self.late(study):
+            self._cancel(study)
+            study["state"] = "failed"
+        elif start["state"] == "failed":
+            study["state"] = "failed"
 
     def _end_search(self, study: Row, budget: int, after: Rows) -> None:
         late = self.late(study)

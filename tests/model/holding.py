@@ -92,7 +92,7 @@ class Holding(Book):
         if (quota := self.quotas.get(study["owner"])) is not None:
             mine = [s for s in self.studies.values() if s["owner"] == study["owner"]]
             room.append(quota - self.running(mine))
-        return max(min(room), 0)
+        return max(int(min(room)), 0)
 
     def _fitting(self, study: Row, worker: Row, worker_id: str) -> int:
         if worker["slots"] == 1:
@@ -102,7 +102,7 @@ class Holding(Book):
             return int(worker["slots"])
         live = [a for a in self.attempts.values() if a["ended"] is None]
         held = [a for a in live if a["study"] == study["id"] and a["worker"] == worker_id]
-        return fit - len(held)
+        return int(fit) - len(held)
 
     def _waiting(self, study: Row) -> list[Row]:
         """Interrupted trials first, then in order of number."""
@@ -129,7 +129,7 @@ class Holding(Book):
         """The first report of a step stays, and so does its verdict."""
         attempt = self._held(call, answer)
         if attempt is None:
-            return
+            return None
         body = call.body or {}
         stored = self.reports.get((attempt["trial"], body["step"]))
         if attempt["outcome"] == "complete" and stored and stored["token"] == body["token"]:
@@ -159,7 +159,7 @@ class Holding(Book):
         """Exactly one result; its repeat is answered like the first, another one is refused."""
         attempt = self._held(call, answer)
         if attempt is None:
-            return
+            return None
         body, trial = call.body or {}, self.trials[attempt["trial"]]
         if attempt["outcome"] == "complete":
             first = (trial["metrics"], trial["step"])
@@ -182,7 +182,7 @@ class Holding(Book):
         """The cause decides what follows."""
         attempt = self._held(call, answer)
         if attempt is None:
-            return
+            return None
         if attempt["outcome"] in ("failed", "diverged"):
             return expect(answer.status == 204, f"{answer} to a repeated failure")
         if self._over(attempt, answer):
@@ -211,7 +211,7 @@ class Holding(Book):
         """A trial given back in good order: as if it had not been tried."""
         attempt = self._held(call, answer)
         if attempt is None:
-            return
+            return None
         if attempt["outcome"] == "released":
             return expect(answer.status == 204, f"{answer} to a repeated release")
         if self._over(attempt, answer):

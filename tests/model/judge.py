@@ -16,12 +16,11 @@ from tests.model.rows import Rows, differences, violations
 def apply(book: Holding, call: Call, answer: Answer, after: Rows) -> None:
     """Let the model take note of an answer; Broken if it does not allow it."""
     if call.act in ("pause", "resume", "stop", "delete"):
-        return book.steer(call, answer, after)
-    if call.act in ("lease", "report", "result", "failure"):
-        rule: Any = getattr(book, call.act)
-        return rule(call, answer, after)
-    rule = getattr(book, call.act)
-    return rule(call, answer)
+        book.steer(call, answer, after)
+    elif call.act in ("lease", "report", "result", "failure"):
+        getattr(book, call.act)(call, answer, after)
+    else:
+        getattr(book, call.act)(call, answer)
 
 
 def judge(

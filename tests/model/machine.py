@@ -6,16 +6,15 @@ to the few steps that matter.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from pathlib import Path
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, delete, text
+from sqlalchemy.orm import Session
 
-from service.settings import Settings
+from service.models import Owner
 from tests.model.accident import Accident
 from tests.model.book import Broken, expect
 from tests.model.holding import Holding
@@ -24,12 +23,10 @@ from tests.model.replica import Answer, Call, Replica
 from tests.model.rows import Row, Rows, age, differences, empty, look, violations
 from tests.model.scene import (
     LEASE_SECONDS,
-    MAX_ATTEMPTS,
     NORMS,
     RUNGS,
     STEPS,
     definition,
-    vocabulary,
 )
 
 API = "/api/v1"
@@ -38,8 +35,8 @@ BACK_OFF_LONGER = 600.0
 STUDIES: list[dict[str, Any]] = [
     {},
     {"budget": {"trials": 2}, "confirm": {"candidates": 1, "seeds": 1}},
-    {"max_running": 1, "priority": 5},
-    {"max_running": 2, "budget": {"trials": 5}, "weight": 3.0},
+    {"max_running": 1, "priority": 5, "budget": {"trials": 9}},
+    {"max_running": 2, "budget": {"trials": 6}, "weight": 3.0},
     {"labels": {"gpu": "big"}, "memory_gb": 10.0, "priority": 5},
     {"budget": {"trials": 4, "wall_hours": 1.9}},
     {"budget": {"trials": 4, "gpu_hours": 3.1}, "confirm": {"candidates": 2, "seeds": 1}},
@@ -68,16 +65,14 @@ class Machine(RuleBasedStateMachine):
     #: Of all examples so far: how often each rule and each answer came.
     counts: ClassVar[Counter[str]] = Counter()
 
-    def __init__(self, url: str, data: Path, *, replicas: int) -> None:
+    engine: ClassVar[Engine]
+    services: ClassVar[list[Replica]]
+
+    def __init__(self) -> None:
         super().__init__()
-        self.loop = asyncio.new_event_loop()
-        self.engine = create_engine(url)
-        self.settings = Settings(
-            data=data, database=url, mlflow=False, lease_seconds=LEASE_SECONDS,
-            max_attempts=MAX_ATTEMPTS,
-        )  # fmt: skip
         empty(self.engine)
-        self.replicas = [self._open() for _ in range(replicas)]
+        for service in self.services:
+            service.restart()
         self.accident = Accident()
         self.book = Holding()
         self.rows = look(self.engine)
@@ -85,11 +80,10 @@ class Machine(RuleBasedStateMachine):
         self.bag: list[Call] = []
         self.turn = 0
 
-    def teardown(self) -> None:
-        for replica in self.replicas:
-            replica.stop()
-        self.engine.dispose()
-        self.loop.close()
+    @classmethod
+    def table(cls) -> str:
+        """How often what happened, most often first."""
+        return "".join(f"\n{count:8d}  {what}" for what, count in cls.counts.most_common())
 
     # -- people ----------------------------------------------------------------------------------
 
@@ -102,10 +96,9 @@ class Machine(RuleBasedStateMachine):
             self.submit(kind, None)
             study = list(self.book.studies)[-1]
             worker = self._worker("big")
-            for answer in self._ask(worker, 1, None):
-                self._say("result", answer["id"], 1, 0)
-            self.propose()
-            assert self.book.studies[study]["calibrated"]
+            while not self.book.studies[study]["calibrated"]:
+                for lease in self._ask(worker, 1, None):
+                    self._say("result", lease["id"], 1, 0)
 
     @rule(kind=st.integers(0, len(STUDIES) - 1), key=st.sampled_from([None, "k1", "k2"]))
     def submit(self, kind: int, key: str | None) -> None:
@@ -131,13 +124,11 @@ class Machine(RuleBasedStateMachine):
     @rule(limit=st.sampled_from([None, 1, 2, 3]))
     def quota(self, limit: int | None) -> None:
         """An operator limits what one owner may run."""
-        with self.engine.begin() as connection:
-            connection.execute(text("DELETE FROM owner"))
+        with Session(self.engine) as session:
+            session.execute(delete(Owner))
             if limit is not None:
-                connection.execute(
-                    text("INSERT INTO owner (name, weight, max_running) VALUES ('local', 1, :n)"),
-                    {"n": limit},
-                )
+                session.add(Owner(name="local", weight=1.0, max_running=limit))
+            session.commit()
         self.book.quotas["local"] = limit
         self.rows = look(self.engine)
 
@@ -258,18 +249,13 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """A new process on the same database."""
-        place = self.turn % len(self.replicas)
-        self.replicas[place].stop()
-        self.replicas[place] = self._open()
+        self._replica().restart()
 
     # -- how it is done --------------------------------------------------------------------------
 
-    def _open(self) -> Replica:
-        return Replica(self.loop, self.settings, vocabulary())
-
     def _replica(self) -> Replica:
         self.turn += 1
-        return self.replicas[self.turn % len(self.replicas)]
+        return self.services[self.turn % len(self.services)]
 
     def _send(self, *calls: Call, again: bool = False) -> list[Answer]:
         if not again:
@@ -351,7 +337,7 @@ class Machine(RuleBasedStateMachine):
         return Call(saying, f"{API}/leases/{lease}/{path}", body)
 
     def _blob(self, content: str) -> dict[str, Any]:
-        return self.replicas[0].store(content.encode())
+        return self.services[0].store(content.encode())
 
     def _store(self, replica: Replica, call: Call) -> None:
         """Workers upload before they report; an object may have gone with a deleted study."""

@@ -6,6 +6,7 @@ Written from the promises, not from the service: states and moves stand here as 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,16 @@ TRIAL_MOVES = {
     "leased": {"queued", *TRIAL_ENDS},
     **{end: set[str]() for end in TRIAL_ENDS},
 }
-OUTCOMES = {"running", "complete", "pruned", "diverged", "failed", "released", "lapsed", "cancelled"}
+OUTCOMES = {
+    "running",
+    "complete",
+    "pruned",
+    "diverged",
+    "failed",
+    "released",
+    "lapsed",
+    "cancelled",
+}
 #: Columns of a trial that may change after its end: they serve readers and the lab book.
 _AFTERTHOUGHTS = {"revision", "told_revision", "run_id"}
 #: Columns that every accepted request may change.
@@ -104,9 +114,8 @@ def differences(before: Rows, after: Rows) -> list[str]:
     found = []
     for table in before.tables:
         old, new = before.tables[table], after.tables[table]
-        for key in old.keys() | new.keys():
-            if old.get(key) != new.get(key):
-                found.append(f"{table} {key}: {_changes(old.get(key), new.get(key))}")
+        changed = [key for key in old.keys() | new.keys() if old.get(key) != new.get(key)]
+        found += [f"{table} {key}: {_changes(old.get(key), new.get(key))}" for key in changed]
     return found
 
 
@@ -153,21 +162,17 @@ def _wrong_moves(before: Rows, after: Rows, moves: int) -> list[str]:
             found.append(f"trial {key} changed after its end: {_changes(old, trial)}")
         elif trial["token"] < old["token"]:
             found.append(f"trial {key} went back from token {old['token']} to {trial['token']}")
-        elif old["state"] == "queued" and trial["state"] == "leased":
-            if trial["token"] <= old["token"]:
-                found.append(f"trial {key} was leased without a new token")
+        elif (old["state"], trial["state"]) == ("queued", "leased") and trial["token"] == old[
+            "token"
+        ]:
+            found.append(f"trial {key} was leased without a new token")
     return found
 
 
 def _wrong_attempts(before: Rows, after: Rows) -> list[str]:
     found = []
-    tokens: dict[str, list[int]] = {}
-    live: dict[str, list[Row]] = {}
     for key, attempt in after.attempt.items():
-        uid, old = attempt["trial_uid"], before.attempt.get(key)
-        tokens.setdefault(uid, []).append(attempt["token"])
-        if attempt["ended"] is None:
-            live.setdefault(uid, []).append(attempt)
+        old = before.attempt.get(key)
         if attempt["outcome"] not in OUTCOMES:
             found.append(f"attempt {key} ended as {attempt['outcome']}, an unknown word")
         if (attempt["ended"] is None) != (attempt["outcome"] == "running"):
@@ -175,16 +180,20 @@ def _wrong_attempts(before: Rows, after: Rows) -> list[str]:
         if old is not None and old["outcome"] != "running" and old != attempt:
             found.append(f"attempt {key} changed after its end: {_changes(old, attempt)}")
     for uid, trial in after.trial.items():
-        if sorted(tokens.get(uid, [])) != list(range(1, trial["token"] + 1)):
-            found.append(f"trial {uid} has token {trial['token']}, its attempts {tokens.get(uid)}")
-        holders = live.get(uid, [])
-        if trial["state"] == "leased":
-            leases = [(a["token"], a["lease_id"], a["worker_id"]) for a in holders]
-            if leases != [(trial["token"], trial["lease_id"], trial["worker_id"])]:
-                found.append(f"trial {uid} is leased, and its live attempts are {leases}")
-        elif holders:
-            found.append(f"trial {uid} is {trial['state']} and has {len(holders)} live attempts")
+        found += _wrong_holders(uid, trial, after.attempts_of(uid))
     return found
+
+
+def _wrong_holders(uid: str, trial: Row, attempts: list[Row]) -> Iterator[str]:
+    """One attempt for every token, and a living one exactly where the trial is leased."""
+    tokens = sorted(attempt["token"] for attempt in attempts)
+    if tokens != list(range(1, trial["token"] + 1)):
+        yield f"trial {uid} has token {trial['token']}, its attempts {tokens}"
+    names = ("token", "lease_id", "worker_id")
+    living = [[a[name] for name in names] for a in attempts if a["ended"] is None]
+    wanted = [[trial[name] for name in names]] if trial["state"] == "leased" else []
+    if living != wanted:
+        yield f"trial {uid} is {trial['state']}, and its living attempts are {living}"
 
 
 def _wrong_reports(before: Rows, after: Rows) -> list[str]:

@@ -42,9 +42,7 @@ def vocabulary() -> Vocabulary:
         },
         models={"espcn": ModelInfo(name="espcn", summary="ESPCN", scales=[2, 3, 4])},
         metrics={"psnr_y": psnr, "mdsi": mdsi},
-        recipes={
-            "paper": Recipe(name="paper", summary="A paper's", source="nowhere", terms=terms)
-        },
+        recipes={"paper": Recipe(name="paper", summary="A paper's", source="nowhere", terms=terms)},
     )
 
 

@@ -12,13 +12,9 @@ import pytest
 from sqlalchemy import select
 
 from service import dispatch, fleet, studies
-from service.contract.errors import IllegalMove, LeaseLost, SrtuneError
 from service.contract.trial import (
-    Failure,
-    FailureCause,
     Lease,
     LeaseRequest,
-    StudyState,
     TrialKind,
     TrialState,
 )
@@ -26,7 +22,6 @@ from service.contract.worker import Device, Registration
 from service.db import Database
 from service.models import Attempt, Owner, Study, Trial
 from service.queue import enqueue
-from service.states import locked
 from tests.model.scene import LEASE_SECONDS, definition, vocabulary
 
 THREADS = 64

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import logging
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.model.home import Home
 from tests.model.machine import Machine
 
-_PATIENT = {
-    "deadline": None,
-    "suppress_health_check": list(HealthCheck),
-    "print_blob": True,
-}
+logger = logging.getLogger(__name__)
 
 
-def _play(url: str, data: Path, backend: str, *, examples: int, steps: int) -> None:
-    # SQLite belongs to one process; PostgreSQL is shared by two replicas that take turns.
-    replicas = 1 if backend == "sqlite" else 2
+def _play(home: Home, backend: str, *, examples: int, steps: int) -> None:
+    class Here(Machine):
+        engine = home.engine
+        # SQLite belongs to one process; PostgreSQL is shared by two replicas that take turns.
+        services = home.replicas[: 1 if backend == "sqlite" else 2]
+
     Machine.counts.clear()
     run_state_machine_as_test(
-        lambda: Machine(url, data, replicas=replicas),
-        settings=settings(max_examples=examples, stateful_step_count=steps, **_PATIENT),
+        Here,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
     )
 
 
-def test_no_sequence_of_requests_breaks_a_promise(
-    database_url: str, tmp_path: Path, backend: str
-) -> None:
-    _play(database_url, tmp_path, backend, examples=15, steps=40)
+def test_no_sequence_of_requests_breaks_a_promise(home: Home, backend: str) -> None:
+    _play(home, backend, examples=12, steps=40)
     assert Machine.counts["step"] > 300
+
+
+@pytest.mark.long
+def test_no_long_sequence_of_requests_breaks_a_promise(
+    home: Home, backend: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _play(home, backend, examples=250, steps=100)
+    with capsys.disabled():
+        logger.warning("%s: %s", backend, Machine.table())
+    assert Machine.counts["step"] >= 20_000

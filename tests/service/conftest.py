@@ -114,7 +114,8 @@ class Bench:
         self.worker = self.register("one")
 
     def register(self, name: str, **options: Any) -> str:
-        registration = Registration(name=name, devices=[Device(kind="cpu", name="cpu")], **options)
+        options.setdefault("devices", [Device(kind="cpu", name="cpu")])
+        registration = Registration(name=name, **options)
         with self.database.writing() as session:
             return fleet.register(session, registration).id
 

@@ -19,6 +19,9 @@ from service.pulse import Pulse
 from service.settings import Settings
 from service.tokens import Scope, create_token
 
+#: Names that are not this machine's are refused.
+_HERE = "http://localhost"
+
 
 class Book:
     """A lab book that answers everything with its one page, and is written to by POST."""
@@ -49,7 +52,7 @@ def test_the_lab_book_is_opened_served_behind_the_token_and_closed(
         book.open = False
 
     settings = Settings(data=tmp_path / "new", token="secret")
-    with TestClient(create_app(settings, vocabulary, open_lab_book=opened)) as client:
+    with TestClient(create_app(settings, vocabulary, open_lab_book=opened), base_url=_HERE) as client:
         assert client.get("/mlflow/page").status_code == 401
         asked = client.get("/mlflow/page").headers["www-authenticate"]
         assert asked.startswith("Basic ")  # so that a browser shows its prompt
@@ -73,7 +76,7 @@ def test_pages_are_read_with_a_reading_token_and_written_with_a_worker_s(
         yield Book()
 
     settings = Settings(data=tmp_path)
-    with TestClient(create_app(settings, vocabulary, open_lab_book=opened)) as client:
+    with TestClient(create_app(settings, vocabulary, open_lab_book=opened), base_url=_HERE) as client:
         database = Database(settings.database_url)
         with database.writing() as session:
             token = create_token(session, "somebody", [scope])
@@ -96,7 +99,7 @@ def test_the_front_door_leads_to_the_pages_there_are(
     tmp_path: Path, vocabulary: Vocabulary, mlflow: bool, page: str
 ) -> None:
     settings = Settings(data=tmp_path, mlflow=mlflow)
-    with TestClient(create_app(settings, vocabulary)) as client:
+    with TestClient(create_app(settings, vocabulary), base_url=_HERE) as client:
         answer = client.get("/", follow_redirects=False)
         assert (answer.status_code, answer.headers["location"]) == (307, page)
 

@@ -299,7 +299,7 @@ def test_a_token_is_shown_once_and_can_be_revoked(srtune: Srtune, tmp_path: Path
     assert json.loads(made.out)["token"].startswith("srt_")
     assert json.loads(srtune("token", "revoke", "ann", "--json", *data).out) == {"revoked": 1}
     again = srtune("token", "revoke", "ann", *data)
-    assert (again.code, again.err) == (2, "there is no valid token named 'ann'\n")
+    assert (again.code, again.err) == (2, "there is no valid token with the id or name 'ann'\n")
 
 
 def test_an_unknown_scope_lists_the_known_ones(srtune: Srtune, tmp_path: Path) -> None:

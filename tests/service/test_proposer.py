@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from service import studies
 from service.contract.trial import EnqueueRequest, FailureCause, StudyState, TrialKind, TrialState
 from service.models import Study, Trial
 from service.proposer import Memories
+from service.tuner.mind import Mind, Proposal
 
 Bench = Any
 
@@ -136,30 +138,32 @@ def test_a_study_of_failures_ends(bench: Bench) -> None:
     assert ended.state is StudyState.FAILED
     assert "no trial was completed" in ended.reason
     states = [trial.state for trial in bench.trials(study)[1:]]
-    assert states == [TrialState.FAILED] * 6
+    assert states == [TrialState.DIVERGED] * 6
 
 
-class Interrupted(Memories):
+class Interrupted(Mind):
     """While it thinks for the first time, a person queues a point of his own."""
 
-    def __init__(self, bench: Bench, study: str) -> None:
+    def __init__(self, bench: Bench) -> None:
         super().__init__(bench.vocabulary)
-        self._bench, self._study = bench, study
+        self._bench = bench
         self.thought: dict[int, Any] = {}
 
-    def propose(self, study: Study, number: int, *, clock: int) -> Any:
+    def propose(self, study: str, numbers: Sequence[int], clock: int) -> list[Proposal]:
         if not self.thought:
             request = EnqueueRequest(weights={"l1": 1.0, "edge": 1.0})
             with self._bench.database.writing() as session:
-                studies.add_trial(session, self._study, request, self._bench.vocabulary)
-        self.thought[number] = super().propose(study, number, clock=clock)
-        return self.thought[number]
+                studies.add_trial(session, study, request, self._bench.vocabulary)
+        proposals = super().propose(study, numbers, clock)
+        self.thought |= {one.number: one.coordinates for one in proposals}
+        return proposals
 
 
 def test_a_thought_for_a_number_somebody_took_is_void(bench: Bench) -> None:
     study = bench.calibrated(search={"ahead": 3})
-    bench.memories = memories = Interrupted(bench, study)
+    mind = Interrupted(bench)
+    bench.memories = Memories(bench.vocabulary, mind)
     bench.propose()
     trials = bench.trials(study)
     assert [trial.origin for trial in trials[2:]] == ["user", "sampler"]
-    assert trials[3].coordinates == memories.thought[3]
+    assert trials[3].coordinates == mind.thought[3]

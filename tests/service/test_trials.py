@@ -217,7 +217,9 @@ def test_a_heartbeat_keeps_the_lease(bench: Bench) -> None:
     bench.set_back(lease.job.uid, 60.0)
     assert _beat(bench, lease).action is Action.CONTINUE
     with bench.database.writing() as session:
-        assert not attempts.lapse(session, lease.job.uid, vocabulary=bench.vocabulary, max_attempts=3)
+        assert not attempts.lapse(
+            session, lease.job.uid, vocabulary=bench.vocabulary, max_attempts=3
+        )
     trial = _trial(bench, lease)
     assert (trial.state, trial.step, trial.steps_per_second) == (TrialState.LEASED, 5, 2.0)
 
@@ -322,4 +324,6 @@ def test_a_repeated_report_keeps_the_lease_like_a_first_one(bench: Bench) -> Non
     bench.set_back(lease.job.uid, 60.0)
     bench.report(lease, 25)
     with bench.database.writing() as session:
-        assert not attempts.lapse(session, lease.job.uid, vocabulary=bench.vocabulary, max_attempts=3)
+        assert not attempts.lapse(
+            session, lease.job.uid, vocabulary=bench.vocabulary, max_attempts=3
+        )

@@ -46,6 +46,13 @@ VIDEOS = frozenset(
         ".ivf",
     ]
 )
+#: What FFmpeg may take a file for, and read of: itself. Without this, a file that is named like a
+#: clip and holds a play list makes FFmpeg open what the list names.
+_ITSELF = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,asf,flv,"
+    "ogg,h264,hevc,av1,obu,vc1,ivf,yuv4mpegpipe,gif,apng,mxf,nut,dv,mjpeg",
+}
 BITS = (8, 10, 12)
 #: Luma and chroma in planes of their own. yuvj is YUV of full range.
 _PLANAR = re.compile(r"(gray|yuv(?P<full>j)?a?4[0-4][0-4]p)(8|10|12)?(le|be)?")
@@ -88,7 +95,7 @@ def pictures(path: Path) -> Iterator[Picture]:
         yield Picture(tuple(decode(path).numpy()), "rgb")
         return
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), options=_ITSELF) as container:
             yield from _decoded(container, path)
     except (av.FFmpegError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -102,7 +109,7 @@ def announced(path: Path) -> int | None:
     if path.suffix.lower() in IMAGES:
         return 1
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), options=_ITSELF) as container:
             return container.streams.video[0].frames or None
     except (av.FFmpegError, IndexError, UnicodeDecodeError):
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workers.allowance import EVERYTHING, Allowance
 from workers.data.clips import frames
 from workers.data.decode import IMAGES, DataError, decode
 from workers.data.media import VIDEOS
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _SUFFIXES = IMAGES | VIDEOS
-_PACKAGE = "package:"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +33,9 @@ class Photo:
     clip: str = ""  #: the clip it is a frame of, whose frames follow one another; empty: a still
 
 
-def load(sources: Sequence[str], *, clip_frames: int = 32) -> list[Photo]:
+def load(
+    sources: Sequence[str], *, clip_frames: int = 32, allowed: Allowance = EVERYTHING
+) -> list[Photo]:
     """Return the photographs of all sources, each once, in the order of sources and paths.
 
     A source is a folder (searched recursively; files of other kinds and hidden ones are passed
@@ -42,9 +43,10 @@ def load(sources: Sequence[str], *, clip_frames: int = 32) -> list[Photo]:
     package carries. Of a clip the first `clip_frames` frames are taken. See `decode` and `frames`
     for what becomes of depth, alpha, orientation and matrix.
 
-    Raises DataError for a missing path, an empty folder, or a file that cannot be decoded.
+    Raises DataError for a missing path, an empty folder, or a file that cannot be decoded, and
+    DataNotAllowed for what is not `allowed`, before anything is opened.
     """
-    found = _listed(sources)
+    found = _listed(sources, allowed)
     names = Counter(found.values())
     told = {path: name if names[name] == 1 else path.as_posix() for path, name in found.items()}
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -62,7 +64,12 @@ def _photos(path: Path, name: str, clip_frames: int) -> list[Photo]:
     ]
 
 
-def class_labels(photos: Sequence[Photo], classes: Mapping[str, Sequence[str]]) -> list[int]:
+def class_labels(
+    photos: Sequence[Photo],
+    classes: Mapping[str, Sequence[str]],
+    *,
+    allowed: Allowance = EVERYTHING,
+) -> list[int]:
     """Return the class of each photograph, as its place in `classes`.
 
     A class is named with sources as `load` takes them; what they hold beside `photos` is passed
@@ -71,7 +78,7 @@ def class_labels(photos: Sequence[Photo], classes: Mapping[str, Sequence[str]]) 
     found = {photo.path: photo.name for photo in photos}
     labels: dict[Path, int] = {}
     for label, (name, members) in enumerate(classes.items()):
-        own = [path for path in _listed(members) if path in found]
+        own = [path for path in _listed(members, allowed) if path in found]
         if not own:
             raise DataError(
                 f"class {name} of data.classes holds no photo of data.train; name some, or drop it"
@@ -110,18 +117,25 @@ def _digest(photo: Photo) -> bytes:
     return hashlib.sha256(shape + photo.pixels.contiguous().numpy().tobytes()).digest()
 
 
-def _listed(sources: Sequence[str]) -> dict[Path, str]:
+def _listed(sources: Sequence[str], allowed: Allowance) -> dict[Path, str]:
     """The image files of all sources, each once, with its name below the first that holds it."""
     found: dict[Path, str] = {}
     for source in sources:
-        for path, name in _files(source):
+        for path, name in _files(source, allowed):
             found.setdefault(path, name)
     return found
 
 
-def _files(source: str) -> list[tuple[Path, str]]:
+def _files(source: str, allowed: Allowance) -> list[tuple[Path, str]]:
     """Each image file of a source, with its name below the source."""
-    root = _locate(source)
+    place = allowed.source(source)
+    if place is None:
+        name = source.removeprefix("package:").partition("/")[0]
+        raise DataError(
+            f"{source} needs the Python package `{name}`, which this worker does not have; "
+            "install it there, or use other photos"
+        )
+    root = place.path
     if root.is_file():
         return [(root.resolve(), root.name)]
     if not root.is_dir():
@@ -135,23 +149,11 @@ def _files(source: str) -> list[tuple[Path, str]]:
         raise DataError(
             f"{source} holds no images or clips; put files of these kinds there: {kinds}"
         )
+    for path in files:
+        place.check(path)  # a link in an open folder may lead out of it
     return [(path.resolve(), path.relative_to(root).as_posix()) for path in files]
 
 
 def _wanted(path: Path, root: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
     return path.suffix.lower() in _SUFFIXES and not hidden and path.is_file()
-
-
-def _locate(source: str) -> Path:
-    """Where a source lies; a package is looked up, never imported."""
-    if not source.startswith(_PACKAGE):
-        return Path(source).expanduser()
-    name, _, inside = source.removeprefix(_PACKAGE).partition("/")
-    spec = importlib.util.find_spec(name) if name.isidentifier() else None
-    if spec is None or not spec.submodule_search_locations:
-        raise DataError(
-            f"{source} needs the Python package `{name}`, which this worker does not have; "
-            "install it there, or use other photos"
-        )
-    return Path(spec.submodule_search_locations[0], inside)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from workers.allowance import EVERYTHING, Allowance
+
 if TYPE_CHECKING:
     from losses import FeatureSource
     from losses._faces import FaceNetwork, FaceSource
@@ -33,10 +35,20 @@ class Pretrained(Protocol):
 
 
 class Networks:
-    """What is pretrained, each loaded at first use and kept on the device for all trials."""
+    """What is pretrained, each loaded at first use and kept on the device for all trials.
 
-    def __init__(self, pretrained: Pretrained, device: torch.device | str) -> None:
+    Raises WeightsNotAllowed for weights that are not `allowed`, before their file is opened.
+    """
+
+    def __init__(
+        self,
+        pretrained: Pretrained,
+        device: torch.device | str,
+        *,
+        allowed: Allowance = EVERYTHING,
+    ) -> None:
         self._pretrained = pretrained
+        self._allowed = allowed
         self._device = device
         self._features: dict[FeatureSource, FeatureNetwork] = {}
         self._heads: dict[str, Mapping[str, Tensor]] = {}
@@ -45,12 +57,14 @@ class Networks:
     def features(self, source: FeatureSource) -> FeatureNetwork:
         """Return the feature network of a source; raises WeightsUnavailable."""
         if source not in self._features:
+            self._allowed.weight(source.weights)
             self._features[source] = placed(self._pretrained.feature_network(source), self._device)
         return self._features[source]
 
     def heads(self, name: str) -> Mapping[str, Tensor]:
         """Return learned channel weights by name or path; raises WeightsUnavailable."""
         if name not in self._heads:
+            self._allowed.weight(name)
             found = self._pretrained.heads(name)
             self._heads[name] = {key: tensor.to(self._device) for key, tensor in found.items()}
         return self._heads[name]
@@ -58,6 +72,7 @@ class Networks:
     def faces(self, source: FaceSource) -> FaceNetwork:
         """Return the landmark network of a source; raises WeightsUnavailable."""
         if source not in self._faces:
+            self._allowed.weight(source.weights)
             self._faces[source] = placed(self._pretrained.face_network(source), self._device)
         return self._faces[source]
 

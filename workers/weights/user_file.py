@@ -26,6 +26,9 @@ def read_state(path: str) -> dict[str, Tensor]:
     off, and so is `module.` before all keys.
     """
     file = Path(path).expanduser()
+    if file.exists() and not file.is_file():
+        # A pipe would never end, and a device never either.
+        raise WeightsUnavailable(f"Weights {path} are no file; name a .pth or .safetensors file.")
     try:
         found: Any = load_file(file) if file.suffix == ".safetensors" else _unpickled(file)
     except OSError as error:

@@ -1,0 +1,36 @@
+"""The long run: `python -m tests.chaos.long [--scale 1.0] [--seed 0]`; exits with 1 on a violation."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.chaos.profiles import cut, long
+from tests.chaos.run import run
+from tests.chaos.table import table
+
+
+def main() -> None:
+    """Run, print the table, and keep the evidence when something was broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help="times of every fault, relative")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cut", action="store_true", help="the three-minute cut instead")
+    given = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="srtune-chaos-"))
+    profile = cut() if given.cut else long(scale=given.scale)
+    judged = run(folder, profile, seed=given.seed, tell=_tell)
+    _tell(table(judged))
+    _tell(f"evidence: {folder}")
+    sys.exit(1 if judged.violations else 0)
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
