@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-long check format docs pictures clean
+.PHONY: demo test test-long check audit format docs pictures clean
 
 ## A study on real photographs, from nothing to weights to take home (under 15 minutes).
 demo: $(READY)
@@ -25,6 +25,12 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m migrations.verify
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml service workers losses migrations
+
+## Known vulnerabilities in the pinned packages; asks a service on the network, so `check` cannot.
+audit:
+	test -x .audit/bin/pip-audit || ($(PYTHON) -m venv .audit && .audit/bin/pip install --quiet pip-audit)
+	.audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 format: $(READY)
 	$(BIN)/ruff format .
@@ -48,4 +54,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .audit .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import time
 from collections.abc import Iterator
@@ -360,9 +361,10 @@ def _given(**params: str | None) -> dict[str, str]:
 def _seconds(header: str | None) -> float | None:
     """What a header says in seconds, if it says anything sensible: at most five minutes."""
     try:
-        return None if header is None else min(max(float(header), 0.0), 300.0)
+        seconds = float(header or "nan")
     except ValueError:
         return None
+    return min(max(seconds, 0.0), 300.0) if math.isfinite(seconds) else None
 
 
 def _dumps(value: object) -> bytes:

@@ -95,7 +95,7 @@ def lease(
     word = _word(request)
     if word is not None and word in round_.granted:
         return Offer([_answer(session, grant, lease_seconds) for grant in round_.granted[word]])
-    if worker.state is not WorkerState.ACTIVE:
+    if worker.state in (WorkerState.DRAINING, WorkerState.QUARANTINED):
         return Offer([], idle_after())
     if round_.turns is None:
         round_.turns = read_turns(session)

@@ -84,11 +84,14 @@ def bury(session: Session, *, lease_seconds: float) -> list[str]:
     """Mark workers nothing was heard of for long as gone; their names."""
     before = now(session) - _SILENT_LEASES * lease_seconds
     silent = session.scalars(
-        select(Worker).where(
+        select(Worker)
+        .where(
             # Others stay what they are, or a word from them would make them active again.
             Worker.state == WorkerState.ACTIVE,
             Worker.last_seen < before,
         )
+        .order_by(Worker.id)
+        .with_for_update(skip_locked=True)
     ).all()
     for worker in silent:
         worker.state = WorkerState.GONE

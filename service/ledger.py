@@ -5,8 +5,9 @@ takes all operations that have come in while the last transaction was committed,
 need in bulk, does one after the other, and commits once. Nothing changes for the caller: his
 operation is done, all of it, when he gets his answer, and in an order with all others.
 
-An operation that raises (a lost lease, a refused report) must not take others with it, nor leave
-half of itself behind: the transaction is rolled back and each operation is done again by itself.
+An operation that raises in the middle must not take others with it, nor leave half of itself
+behind: the transaction is rolled back and each operation is done again by itself. Who is refused at
+the door (a lost lease, a stranger) has changed nothing; a storm of zombies costs no transactions.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -27,9 +29,15 @@ from sqlalchemy.orm import Session
 
 from service import dispatch, holding, trail
 from service.contract.access import Caller
-from service.contract.errors import SrtuneError, Unavailable
+from service.contract.errors import (
+    Forbidden,
+    LeaseLost,
+    SrtuneError,
+    Unavailable,
+    WorkerNotFound,
+)
 from service.contract.trial import LeaseRequest
-from service.db import Database
+from service.db import Contended, Database
 
 logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -37,6 +45,10 @@ Answer = TypeVar("Answer")
 #: More would keep the first one waiting longer than a commit of its own.
 _LARGEST = 64
 _PATIENCE = 10.0
+#: What waited longer is repeated by its caller soon or already; doing it now only delays others.
+_STALE = 10.0
+#: Raised only before anything is changed (`held_by`, `check_speaks`, an unknown worker).
+_REFUSALS = (LeaseLost, Forbidden, WorkerNotFound)
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,7 @@ class _Operation:
     request: LeaseRequest | None  #: ... or what it asks for
     rungs: bool
     answer: Future[Any] = field(default_factory=Future)
+    since: float = field(default_factory=time.monotonic)
     #: Whose ids its log lines carry.
     context: Context = field(default_factory=copy_context)
 
@@ -111,6 +124,7 @@ class Ledger:
     def _run(self) -> None:
         while True:
             operations, last = self._collect()
+            operations = self._shed(operations)
             # Apart, because leases choose the studies they lock and must hold no other before.
             asking = [one for one in operations if one.request is not None]
             telling = [one for one in operations if one.request is None]
@@ -134,24 +148,35 @@ class Ledger:
             return operations, False
         return operations, True
 
+    def _shed(self, operations: list[_Operation]) -> list[_Operation]:
+        """Those that are still waited for; the others hear that the service is overloaded."""
+        before = time.monotonic() - _STALE
+        for one in operations:
+            if one.since < before:
+                one.answer.set_exception(Unavailable("the service is overloaded; ask again"))
+        return [one for one in operations if one.since >= before]
+
     def _commit(self, group: Sequence[_Operation]) -> None:
         # Who has gone meanwhile is still served: his worker will ask for the answer again.
         try:
             answers = self._transact(group)
-        except Unavailable as error:
-            for one in group:
-                one.answer.set_exception(error)
         except Exception as error:
-            if len(group) == 1:
-                if not isinstance(error, SrtuneError):
-                    logger.exception("an operation failed")
-                group[0].answer.set_exception(error)
-                return
+            apart = len(group) > 1 and (
+                isinstance(error, Contended) or not isinstance(error, Unavailable)
+            )
+            if not isinstance(error, SrtuneError) and not apart:
+                logger.exception("an operation failed")
             for one in group:
-                self._commit([one])
+                if apart:
+                    self._commit([one])
+                else:
+                    one.answer.set_exception(error)
         else:
             for one, answer in zip(group, answers, strict=True):
-                one.answer.set_result(answer)
+                if isinstance(answer, SrtuneError):
+                    one.answer.set_exception(answer)
+                else:
+                    one.answer.set_result(answer)
 
     def _transact(self, group: Sequence[_Operation]) -> list[Any]:
         with trail.on(work="ledger"), self._database.writing() as session:
@@ -161,6 +186,14 @@ class Ledger:
                 dispatch.load(session, requests)
             if leases:
                 holding.load(session, leases, rungs=any(one.rungs for one in group))
-            answers = [one.done(session) for one in group]
+            answers = [_answer(one, session) for one in group]
         self._observe(len(group))
         return answers
+
+
+def _answer(operation: _Operation, session: Session) -> Any:
+    """What an operation answers; a refusal from before it changed anything is an answer, too."""
+    try:
+        return operation.done(session)
+    except _REFUSALS as error:
+        return error

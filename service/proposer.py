@@ -14,12 +14,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from service.contract.errors import InvalidRequest
+from service.contract.errors import InvalidRequest, StudyNotFound
 from service.contract.trial import StudyState, TrialKind, TrialState
 from service.contract.vocabulary import Vocabulary
 from service.db import Database, try_lock
@@ -27,10 +27,10 @@ from service.demand import DEEPEST
 from service.memories import Memories
 from service.models import Study, Trial
 from service.phases import overspent
+from service.progress import live_slots
 from service.queue import add
 from service.states import locked, touch
 from service.tuner.process import MindLost
-from service.views import live_slots
 
 if TYPE_CHECKING:
     from service.tuner.mind import Proposal
@@ -82,6 +82,8 @@ def _fill(database: Database, study_id: str, memories: Memories) -> None:
     try:
         while _propose_some(database, study_id, memories):
             pass
+    except StudyNotFound:
+        memories.forget(study_id)  # deleted meanwhile
     except (ValueError, InvalidRequest):
         # A defect in one study's memory must not starve the others; it is built anew.
         logger.exception("no proposals", extra={"study": study_id})
@@ -162,8 +164,9 @@ def _clock(session: Session, study: Study, number: int) -> int | None:
     ).one_or_none()
     if row is None:
         return None
+    leased, finished = row
     # One that was cancelled before anybody worked on it has only an end.
-    return row.finished_clock if row.leased_clock is None else row.leased_clock
+    return finished if leased is None else leased
 
 
 def _record(database: Database, study_id: str, plan: _Plan, proposals: Sequence[Proposal]) -> None:

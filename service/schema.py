@@ -36,12 +36,12 @@ def newest() -> str:
 
 def current(database: Database) -> str | None:
     """The revision the tables are at; None for a database without our tables."""
-    with database.engine.connect() as connection:
-        try:
+    try:
+        with database.engine.connect() as connection:
             return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-        except (OperationalError, ProgrammingError):
-            # No such table, or no database; the upgrade that follows says which.
-            return None
+    except (OperationalError, ProgrammingError):
+        # No such table, or no database; the upgrade that follows says which.
+        return None
 
 
 def alembic_config(connection: Connection) -> Config:

@@ -42,6 +42,8 @@ def decision(
 
 def device_seconds(session: Session, study: Study, *, at: float) -> float:
     """Seconds that workers held trials of this study, attempts under way included."""
+    if not study.running:
+        return study.device_seconds
     under_way = session.execute(
         select(func.sum(at - Attempt.started))
         .join(Trial, (Trial.uid == Attempt.trial_uid) & (Trial.token == Attempt.token))

@@ -6,15 +6,21 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
+_POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
+
+
 class Settings(BaseSettings):
     """Frozen settings; every field is an environment variable `SRTUNE_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="SRTUNE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="SRTUNE_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     data: Path = Field(default=Path("srtune-data"), description="The one data folder.")
     database: str | None = Field(
@@ -91,9 +97,19 @@ class Settings(BaseSettings):
     @field_validator("database")
     @classmethod
     def _readable(cls, url: str | None) -> str | None:
-        # Half of a password with an @ in it would be taken for a host, and shown as one.
-        if url is not None and url.count("@") > 1:
-            raise ValueError("it has more than one @; write an @ in the password as %40")
+        # Told apart here, because whoever fails to read it further down would show the password.
+        if url is None or url.startswith("sqlite:///"):
+            return url
+        try:
+            parts = urlsplit(url)
+            known, _ = parts.scheme in _POSTGRES, parts.port
+        except ValueError:
+            known = False
+        if not known or url.count("@") > 1:
+            raise ValueError(
+                "it is not written as postgresql://user:password@host:port/name "
+                "(an @ in the password as %40)"
+            )
         return url
 
     @field_validator("data")
@@ -114,8 +130,8 @@ class Settings(BaseSettings):
     @property
     def url(self) -> str:
         """Where people and workers on this machine reach the service."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
-        return self.public_url or f"http://{host}:{self.port}"
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # nosec B104  # compared
+        return self.public_url or f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def loopback(self) -> bool:

@@ -8,6 +8,9 @@ The caller holds the study's row locked (`locked`), so that counts never collide
 
 from __future__ import annotations
 
+from functools import partial
+
+from sqlalchemy import case, select, update
 from sqlalchemy.orm import Session
 
 from service import audit
@@ -15,7 +18,7 @@ from service.contract.access import SERVICE
 from service.contract.errors import IllegalMove, StudyNotFound
 from service.contract.trial import StudyState, TrialState
 from service.contract.worker import WorkerState
-from service.db import now
+from service.db import at_end, now
 from service.models import Attempt, Study, Trial, Worker
 
 STUDY_MOVES: dict[StudyState, frozenset[StudyState]] = {
@@ -153,10 +156,30 @@ def heard_from(session: Session, worker: Worker) -> None:
     """A worker spoke: it is not gone (any more)."""
     at = now(session)
     # Every message counts, but a row is not written for each: gone is who is silent for long.
-    if at - worker.last_seen > _HEARD_SECONDS or worker.last_seen > at:
-        worker.last_seen = at
-    if worker.state is WorkerState.GONE:
-        worker.state = WorkerState.ACTIVE
+    quiet = at - worker.last_seen > _HEARD_SECONDS or worker.last_seen > at
+    if quiet or worker.state is WorkerState.GONE:
+        heard: set[str] = session.info.setdefault("srtune.heard", set())
+        heard.add(worker.id)
+        at_end(session, "heard", partial(_write_heard, session, heard))
+
+
+def _write_heard(session: Session, heard: set[str]) -> None:
+    # In one order; and who is being written by another was heard there.
+    present = (
+        select(Worker.id)
+        .where(Worker.id.in_(heard))
+        .order_by(Worker.id)
+        .with_for_update(skip_locked=True)
+    )
+    session.execute(
+        update(Worker)
+        .where(Worker.id.in_(session.scalars(present).all()))
+        .values(
+            last_seen=now(session),
+            state=case((Worker.state == WorkerState.GONE, WorkerState.ACTIVE), else_=Worker.state),
+        )
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _tick(study: Study) -> int:

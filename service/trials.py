@@ -94,12 +94,13 @@ def complete(
         _check_same(held.trial, result)
         return
     study, trial = held.study, held.trial
+    if result.weights_blob is not None:
+        _check_stored(result.weights_blob, "weights_blob", blobs)
     if trial.kind is TrialKind.START:
         _record_start(study, result, blobs)
     else:
         _check_objectives(study, result.metrics)
     if result.weights_blob is not None:
-        _check_stored(result.weights_blob, "weights_blob", blobs)
         trial.weights_sha256 = result.weights_blob.sha256
         trial.weights_size = result.weights_blob.size
     trial.metrics = result.metrics

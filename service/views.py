@@ -1,29 +1,23 @@
-"""Studies and trials as the outside sees them: how far they are, and what is left to do."""
+"""Studies and trials as the outside sees them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.contract.errors import TrialNotFound
 from service.contract.trial import (
     AttemptView,
-    Progress,
-    StudyState,
     StudyView,
     TrackingRun,
-    TrialKind,
     TrialState,
     TrialView,
 )
-from service.contract.worker import WorkerState
-from service.db import now
 from service.models import Attempt, Report, Study, Trial, Worker
-from service.queue import trials_of
-from service.scores import device_seconds, transfer
-from service.states import STUDY_ENDS, TRIAL_ENDS
+from service.progress import progress
+from service.scores import transfer
 from service.tracking.views import view_link
 
 
@@ -104,28 +98,6 @@ def trial_page(
     return trial_views(session, study, found[:limit]), following
 
 
-def progress(session: Session, study: Study) -> Progress:
-    """How far a study is, and how long it will still take."""
-    counts: dict[TrialState, int] = dict.fromkeys(TrialState, 0)
-    done = 0
-    for kind, state, count in session.execute(
-        select(Trial.kind, Trial.state, func.count())
-        .where(Trial.study_id == study.id)
-        .group_by(Trial.kind, Trial.state)
-    ):
-        counts[state] += count
-        if kind is TrialKind.SEARCH and state in TRIAL_ENDS:
-            done += count
-    at = now(session)
-    return Progress(
-        states=counts,
-        budget_trials=study.parsed().budget.trials,
-        done_trials=done,
-        gpu_hours=device_seconds(session, study, at=at) / 3600,
-        seconds_left=_seconds_left(session, study, at=at),
-    )
-
-
 def _trial_view(
     study: Study,
     trial: Trial,
@@ -159,46 +131,6 @@ def _trial_view(
         finished=trial.finished,
         train_seconds=trial.train_seconds,
         tracking=run,
-    )
-
-
-def _seconds_left(session: Session, study: Study, *, at: float) -> float | None:
-    """Work left by the mean of complete trials, shared by the slots that work on this study.
-
-    None before a search trial is complete and while nobody works on the study: any number would
-    be a guess.
-    """
-    if study.state in STUDY_ENDS:
-        return 0.0
-    trials = trials_of(session, study, TrialKind.SEARCH, TrialKind.CONFIRM)
-    done = [t.train_seconds for t in trials if t.state is TrialState.COMPLETE]
-    if not done:
-        return None
-    definition = study.parsed()
-    slots = live_slots(session, study)
-    if slots == 0:
-        return None
-    mean, steps = sum(done) / len(done), definition.training.steps
-    running = [t for t in trials if t.state is TrialState.LEASED]
-    waiting = sum(t.state is TrialState.QUEUED for t in trials)
-    searched = sum(t.kind is TrialKind.SEARCH for t in trials)
-    proposed_later = max(definition.budget.trials - searched, 0)
-    if study.state is StudyState.CONFIRMING:
-        proposed_later = 0
-    under_way = sum(1.0 - min(t.step / steps, 1.0) for t in running)
-    left = (under_way + waiting + proposed_later) * mean / slots
-    if definition.budget.wall_hours is not None and study.started is not None:
-        left = min(left, max(study.started + definition.budget.wall_hours * 3600 - at, 0.0))
-    return left
-
-
-def live_slots(session: Session, study: Study) -> int:
-    """Slots of the workers that could train this study now."""
-    labels = study.parsed().labels.items()
-    return sum(
-        worker.slots
-        for worker in session.scalars(select(Worker).where(Worker.state == WorkerState.ACTIVE))
-        if labels <= worker.labels.items()
     )
 
 

@@ -149,37 +149,46 @@ class Courier:
 
     def _deliver(self, load: Sequence[Parcel]) -> int:
         """Try once; return 1 if the service answered with a fault of its own."""
-        holding = load[0].holding
         try:
-            # Bytes first and outside the lock: an upload may take minutes, and beats go on.
-            tell = _upload(load)(self._client)
-            with holding.talking:
-                verdict = tell(self._client)
-                for parcel in load:
-                    parcel.after()
-                holding.ended = holding.ended or load[0].ends
-                if verdict is not None:
-                    holding.hear(verdict)
-            for parcel in load:
-                parcel.delivered = True
-        except (LeaseLost, NotFound) as error:
-            holding.lose(error.detail)
-        except BlobMismatch as error:
-            logger.warning("upload was damaged on its way: %s", error.detail)
-            return 1
+            self._hand_over(load)
         except SrtuneError as error:
-            if isinstance(error, StorageFull) or not worth_asking_again(error):
-                for parcel in load:
-                    parcel.full, parcel.refused = isinstance(error, StorageFull), error.detail
-                return 0
-            logger.warning("not delivered yet: %s", error.detail)
-            return int(error.status == _FAULT)
+            return _take_in(load, error)
         except (OSError, ValueError) as error:
             # Its file went with the trial, or somebody else than the service answered.
             if not load[0].settled:
                 logger.warning("not delivered: %s", error)
             return 1
         return 0
+
+    def _hand_over(self, load: Sequence[Parcel]) -> None:
+        holding = load[0].holding
+        # Bytes first and outside the lock: an upload may take minutes, and beats go on.
+        tell = _upload(load)(self._client)
+        with holding.talking:
+            verdict = tell(self._client)
+            for parcel in load:
+                parcel.after()
+            holding.ended = holding.ended or load[0].ends
+            if verdict is not None:
+                holding.hear(verdict)
+        for parcel in load:
+            parcel.delivered = True
+
+
+def _take_in(load: Sequence[Parcel], error: SrtuneError) -> int:
+    """What an error means for a load; 1 if it is a fault of the service's own."""
+    if isinstance(error, LeaseLost | NotFound):
+        load[0].holding.lose(error.detail)
+        return 0
+    if isinstance(error, BlobMismatch):
+        logger.warning("upload was damaged on its way: %s", error.detail)
+        return 1
+    if isinstance(error, StorageFull) or not worth_asking_again(error):
+        for parcel in load:
+            parcel.full, parcel.refused = isinstance(error, StorageFull), error.detail
+        return 0
+    logger.warning("not delivered yet: %s", error.detail)
+    return int(error.status == _FAULT)
 
 
 def _upload(load: Sequence[Parcel]) -> Upload:

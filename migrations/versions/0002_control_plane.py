@@ -159,7 +159,7 @@ def _count() -> None:
         "WHERE trial.study_id = study.id AND attempt.ended IS NOT NULL"
     )
     op.execute(
-        f"UPDATE study SET searched = ({trials} AND kind = 'search'), "
+        f"UPDATE study SET searched = ({trials} AND kind = 'search'), "  # nosec B608  # constants
         f"unfinished = ({trials} AND state IN ('queued', 'leased')), "
         f"running = ({trials} AND state = 'leased'), "
         f"interrupted = ({trials} AND state = 'queued' AND token > 0), "

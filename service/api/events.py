@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from threading import Event
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
@@ -33,21 +34,21 @@ _PING_SECONDS = 15.0
     summary="The study now, and after every change",
     responses=documented(StudyNotFound),
 )
-def events(service: ServiceDep, ref: str) -> StreamingResponse:
+def events(request: Request, service: ServiceDep, ref: str) -> StreamingResponse:
     """`text/event-stream`; each `data` is a StudyView. Ends after the study's end."""
     with service.database.reading() as session:
         study_id = studies.find(session, ref).id
     return StreamingResponse(
-        _stream(service, study_id),
+        _stream(service, study_id, request.app.state.ending),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-async def _stream(service: Service, study_id: str) -> AsyncIterator[str]:
+async def _stream(service: Service, study_id: str, ending: Event) -> AsyncIterator[str]:
     sent: StudyView | None = None
     looked = spoken = time.monotonic()
-    while True:
+    while not ending.is_set():  # whoever watches connects again, to who answers then
         stale = time.monotonic() - looked > _REFRESH_SECONDS
         try:
             view = await run_in_threadpool(_news, service, study_id, sent, stale)

@@ -83,7 +83,7 @@ def read(path: Path) -> dict[str, Any]:
 def parse(text: str, *, name: str) -> Any:
     """YAML, of which JSON is a part, as plain data that JSON can carry."""
     try:
-        document = yaml.load(text, Loader=_Loader)  # a SafeLoader
+        document = yaml.load(text, Loader=_Loader)  # nosec B506  # a SafeLoader
         json.dumps(document, allow_nan=False)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

@@ -80,9 +80,10 @@ def settings_from(**given: Any) -> Settings:
     except ValidationError as error:
         found = error.errors(include_url=False)[0]
         name = str(found["loc"][0])
+        shown = "not usable" if name in ("database", "token") else repr(found["input"])
         raise WrongUsage(
-            f"--{name.replace('_', '-')} or SRTUNE_{name.upper()} is {found['input']!r}: "
-            f"{found['msg'].lower()}"
+            f"--{name.replace('_', '-')} or SRTUNE_{name.upper()} is {shown}: "
+            f"{found['msg'].removeprefix('Value error, ').lower()}"
         ) from error
 
 

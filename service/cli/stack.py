@@ -68,7 +68,7 @@ class Stack:
         if plan.port:
             listen(plan.host, plan.port).close()  # PortTaken here, not in a child's log
         self.port = plan.port or free_port(plan.host)
-        host = "127.0.0.1" if plan.host in ("0.0.0.0", "::") else plan.host
+        host = "127.0.0.1" if plan.host in ("0.0.0.0", "::") else plan.host  # nosec B104  # compared
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
         self._service = _Child("service", self._serve_command())
         self._workers = [

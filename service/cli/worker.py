@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -29,6 +31,32 @@ def worker(
         list[str] | None, typer.Option("--label", help="key=value a study may ask for; repeatable.")
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of a CPU worker.")] = 1,
+    allow_data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--allow-data",
+            envvar="SRTUNE_ALLOW_DATA",
+            help="Folder whose photos studies may name; repeatable. Needed with a service on another "
+            "machine; without it studies may name any photos here.",
+        ),
+    ] = None,
+    allow_package: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-package",
+            envvar="SRTUNE_ALLOW_PACKAGE",
+            help="Python package whose photos studies may name, beside --allow-data; repeatable.",
+        ),
+    ] = None,
+    allow_weights: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--allow-weights",
+            envvar="SRTUNE_ALLOW_WEIGHTS",
+            help="File or folder of weights studies may name, beside --allow-data; repeatable. "
+            "Those of `srtune weights list` always may.",
+        ),
+    ] = None,
     parent: Parent = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write every event as a JSON object to stdout.")
@@ -37,14 +65,22 @@ def worker(
 ) -> None:
     """Train trials of the service until Ctrl-C or SIGTERM.
 
-    Ended in mid-trial it hands back its checkpoint; another worker goes on from there.
+    Ended in mid-trial it hands back its checkpoint; another worker goes on from there. Studies name
+    photos and weights by their paths on this machine: --allow-data says which of them they may.
     """
     die_with(parent)
     labels = labels_from(label or [])
+    restricted = check_allowed(server, allow_data, allow_package, allow_weights)
     configure(debug=debugging(), as_json=as_json or log_json, to_stdout=as_json)
     from workers.agent import WorkerSettings, work
+    from workers.allowance import EVERYTHING, Allowance
     from workers.device import DeviceUnavailable
 
+    allowed = EVERYTHING
+    if restricted:
+        allowed = Allowance.only(
+            data=allow_data or (), packages=allow_package or (), weights=allow_weights or ()
+        )
     settings = WorkerSettings(
         server=server,
         folder=folder.expanduser().resolve(),
@@ -54,6 +90,7 @@ def worker(
         name=name,
         labels=labels,
         threads=threads,
+        allowed=allowed,
     )
     try:
         work(settings)
@@ -61,6 +98,37 @@ def worker(
         from service.cli.errors import WrongUsage
 
         raise WrongUsage(str(error)) from error
+
+
+def check_allowed(
+    server: str,
+    data: list[Path] | None,
+    packages: list[str] | None,
+    weights: list[Path] | None,
+) -> bool:
+    """Whether studies may name only what these options say; WrongUsage where they must say it."""
+    from service.cli.errors import WrongUsage
+
+    if missing := [path for path in (*(data or ()), *(weights or ())) if not path.exists()]:
+        raise WrongUsage(f"{missing[0]} does not exist; correct --allow-data or --allow-weights")
+    if data or packages or weights:
+        return True
+    host = urlsplit(server).hostname or ""
+    if not _is_loopback(host):
+        raise WrongUsage(
+            f"the service at {host} is another machine, and its studies name files of this one; "
+            "say which folders they may read: --allow-data DIR (/ for all)"
+        )
+    return False
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def labels_from(pairs: list[str]) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
@@ -10,13 +12,13 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from service.contract.study import Search
-from service.contract.vocabulary import Direction
 from service.tuner.history import ABSENT, COMPLETE, PRUNED, RUNNING, View
 from service.tuner.observation import Coordinates
 
 # It announces every study it creates, and ours are created and thrown away.
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
+Direction = Literal["maximize", "minimize"]
 # Crossover needs parents to differ; fewer would breed copies.
 _LEAST_POPULATION = 4
 _STATES = {

@@ -5,46 +5,50 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
 
 class Accident:
-    """Breaks one transaction, once, before its n-th statement or before its commit."""
+    """Breaks one transaction, once: before its n-th statement, or around its commit."""
 
     def __init__(self) -> None:
         self.happened = False
-        self._left: int | None = None
 
     @contextmanager
-    def at(self, engine: Engine, statement: int, *, commit: bool = False) -> Iterator[Accident]:
-        """Within this block the `statement`-th statement fails; or the commit, if there is one."""
-        self.happened, self._left = False, statement
-        on_statement = self._on_statement
-        on_commit = self._on_commit
-        event.listen(engine, "before_cursor_execute", on_statement)
-        if commit:
-            event.listen(engine, "commit", on_commit)
+    def at_statement(self, engine: Engine, number: int) -> Iterator[None]:
+        """Within this block the statement with this number, from 0, fails."""
+        self.happened, left = False, number
+
+        def count(*_details: Any) -> None:
+            nonlocal left
+            left -= 1
+            if left == -1:
+                self.happened = True
+                raise OperationalError("an accident", None, Exception("the database went away"))
+
+        event.listen(engine, "before_cursor_execute", count)
         try:
-            yield self
+            yield
         finally:
-            event.remove(engine, "before_cursor_execute", on_statement)
-            if commit:
-                event.remove(engine, "commit", on_commit)
-            self._left = None
+            event.remove(engine, "before_cursor_execute", count)
 
-    def _on_statement(self, *_details: Any) -> None:
-        if self._left is None:
-            return
-        if self._left == 0:
-            self._happen()
-        self._left -= 1
+    @contextmanager
+    def at_commit(self, engine: Engine, *, done: bool) -> Iterator[None]:
+        """Within this block the first commit is not answered, and was `done` or was not."""
+        self.happened = False
+        commit, broken = engine.dialect.do_commit, engine.dialect.loaded_dbapi.OperationalError
 
-    def _on_commit(self, _connection: Any) -> None:
-        if self._left is not None:
-            self._happen()
+        def break_off(connection: Any) -> None:
+            if self.happened:
+                commit(connection)
+                return
+            self.happened = True
+            if done:
+                commit(connection)
+            raise broken("the database went away")
 
-    def _happen(self) -> None:
-        self.happened, self._left = True, None
-        raise OperationalError("an accident", None, Exception("the database went away"))
+        with patch.object(engine.dialect, "do_commit", break_off):
+            yield

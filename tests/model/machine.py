@@ -213,7 +213,7 @@ class Machine(RuleBasedStateMachine):
         call = self._pick(self.bag, which)
         replica = self._replica()
         self._store(replica, call)
-        with self.accident.at(replica.database.engine, statement):
+        with self.accident.at_statement(replica.database.engine, statement):
             answer = replica.send(call)[0]
         after = look(self.engine)
         if answer.status != 503:

@@ -89,7 +89,7 @@ def test_a_write_that_is_broken_off_anywhere_did_nothing_and_may_be_repeated(
     before, accident, broken = look(pair.engine), Accident(), 0
     engine = pair.replicas[0].database.engine
     while True:
-        with accident.at(engine, broken):
+        with accident.at_statement(engine, broken):
             answer = pair.send(call)
         if not accident.happened:
             break
@@ -112,16 +112,21 @@ def test_a_write_that_is_broken_off_anywhere_did_nothing_and_may_be_repeated(
         assert _news(differences(done, look(pair.engine))) == []
 
 
+@pytest.mark.parametrize("done", [False, True], ids=["not-done", "done"])
 @pytest.mark.parametrize("write", WRITES, ids=lambda write: write.name)
-def test_a_write_whose_commit_fails_did_nothing(pair: Pair, write: Write) -> None:
+def test_a_write_whose_commit_was_not_answered_may_be_repeated(
+    pair: Pair, write: Write, done: bool
+) -> None:
     call = write.prepare(pair)
     before, accident = look(pair.engine), Accident()
-    with accident.at(pair.replicas[0].database.engine, _ENOUGH, commit=True):
+    with accident.at_commit(pair.replicas[0].database.engine, done=done):
         answer = pair.send(call)
     assert accident.happened
     assert (answer.status, answer.error) == (503, "Unavailable")
-    assert differences(before, look(pair.engine)) == []
+    after = look(pair.engine)
+    assert bool(differences(before, after)) is done
     assert pair.send(call).status < 300
+    assert bool(_news(differences(after, look(pair.engine)))) is not done
 
 
 def test_a_sweep_that_is_broken_off_anywhere_is_made_up_for_by_the_next(pair: Pair) -> None:
@@ -130,7 +135,7 @@ def test_a_sweep_that_is_broken_off_anywhere_is_made_up_for_by_the_next(pair: Pa
     age(pair.engine, 1.2 * LEASE_SECONDS)
     before, accident, lapsed = look(pair.engine), Accident(), list[str]()
     for statement in range(_ENOUGH):
-        with accident.at(pair.replicas[0].database.engine, statement):
+        with accident.at_statement(pair.replicas[0].database.engine, statement):
             try:
                 lapsed += pair.replicas[0].sweep()
             except Unavailable:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from service import progress as going
 from service import results, scores, views
 from service.contract.errors import InvalidRequest, TrialNotFound
 from service.contract.trial import Action, Lease, TrialState
@@ -21,20 +22,20 @@ def _read(bench: Bench, study: str, question: Any, *args: Any) -> Any:
 
 def test_the_time_left_is_unknown_until_something_finished(bench: Bench) -> None:
     study = bench.calibrated()
-    assert _read(bench, study, views.progress).seconds_left is None
+    assert _read(bench, study, going.progress).seconds_left is None
 
 
 def test_the_time_left_is_what_remains_by_the_mean_over_the_slots(bench: Bench) -> None:
     study = bench.calibrated()
     bench.propose()
     bench.complete(bench.lease()[0], train_seconds=10.0)
-    assert _read(bench, study, views.progress).seconds_left == pytest.approx(50.0)
+    assert _read(bench, study, going.progress).seconds_left == pytest.approx(50.0)
     [lease] = bench.lease()
     with bench.database.writing() as session:
         session.get_one(Trial, lease.job.uid).step = 40
-    assert _read(bench, study, views.progress).seconds_left == pytest.approx(46.0)
+    assert _read(bench, study, going.progress).seconds_left == pytest.approx(46.0)
     bench.register("two", slots=3)
-    assert _read(bench, study, views.progress).seconds_left == pytest.approx(46.0 / 4)
+    assert _read(bench, study, going.progress).seconds_left == pytest.approx(46.0 / 4)
 
 
 def test_progress_counts_every_state(bench: Bench) -> None:
@@ -42,7 +43,7 @@ def test_progress_counts_every_state(bench: Bench) -> None:
     bench.propose()
     bench.complete(bench.lease()[0])
     bench.lease()
-    progress = _read(bench, study, views.progress)
+    progress = _read(bench, study, going.progress)
     assert (progress.budget_trials, progress.done_trials) == (6, 1)
     assert progress.states[TrialState.COMPLETE] == 2
     assert progress.states[TrialState.LEASED] == 1

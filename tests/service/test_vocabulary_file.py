@@ -46,7 +46,7 @@ def test_reading_it_imports_neither_torch_nor_the_losses(made: tuple[Path, Vocab
     code = (
         "import sys; from pathlib import Path; from service.cli.vocabulary_file import *\n"
         f"VocabularyFile(Path({str(made[0])!r})).read()\n"
-        "sys.exit(' '.join({'torch', 'numpy', 'losses', 'workers'} & set(sys.modules)))"
+        "sys.exit(' '.join({'torch', 'numpy', 'losses', 'workers'} & set(sys.modules)) or None)"
     )
     root = Path(vocabulary_file.__file__).parents[2]
     ran = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)

@@ -29,6 +29,11 @@ class SmallService:
         self.lost: set[str] = set()
         self.refuse: dict[str, tuple[int, str]] = {}  #: kind → (status, error name)
         self.asked = threading.Event()
+        self.asks: list[dict[str, Any]] = []  #: requests for trials
+        self.poll_after: float | None = None
+        self.lost_answers = 0  #: of so many requests for trials the answer does not arrive
+        self.expires_in = 5.0
+        self._granted: dict[str | None, list[dict[str, Any]]] = {}
         self._tracking_uri = tracking_uri
 
     def client(self) -> Client:
@@ -60,7 +65,7 @@ class SmallService:
             answer = {"id": "w1", "poll_every": 0.05, "tracking_uri": self._tracking_uri}
             return httpx2.Response(201, json=answer)
         if parts == ["leases"]:
-            return self._lease(body["capacity"])
+            return self._ask(body, request)
         if parts[0] == "trials":
             return httpx2.Response(204)  # no run in MLflow yet
         return self._hear(parts[1], parts[2], body)
@@ -77,18 +82,36 @@ class SmallService:
             return _problem(404, "BlobNotFound")
         return httpx2.Response(200, content=self.blobs[digest])
 
-    def _lease(self, capacity: int) -> httpx2.Response:
+    def _ask(self, body: dict[str, Any], request: httpx2.Request) -> httpx2.Response:
         self.asked.set()
+        self.asks.append(body)
+        if "leases" in self.refuse:
+            return _problem(*self.refuse["leases"])
+        word = body["request"]
+        if word is None or word not in self._granted:
+            self._granted[word] = self._lease(body["capacity"])
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise httpx2.ReadError("the answer was lost", request=request)
+        leases = self._granted[word]
+        headers = {} if self.poll_after is None else {"srtune-poll-after": str(self.poll_after)}
+        return httpx2.Response(200 if leases else 204, json=leases or None, headers=headers)
+
+    def _lease(self, capacity: int) -> list[dict[str, Any]]:
         taken, self.jobs = self.jobs[:capacity], self.jobs[capacity:]
         leases = []
         for job in taken:
             token = len(self.leases) + 1
             lease = Lease(
-                id=f"l{token}", token=token, expires_in=5.0, heartbeat_every=0.05, job=job
+                id=f"l{token}",
+                token=token,
+                expires_in=self.expires_in,
+                heartbeat_every=0.05,
+                job=job,
             )
             self.leases[lease.id] = lease
             leases.append(lease.model_dump(mode="json"))
-        return httpx2.Response(200 if leases else 204, json=leases or None)
+        return leases
 
     def _hear(self, lease: str, kind: str, body: dict[str, Any]) -> httpx2.Response:
         if lease in self.lost:

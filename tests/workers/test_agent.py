@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +16,8 @@ from service.contract.errors import Unauthorized
 from service.contract.study import StudyDefinition
 from service.contract.trial import Action, FailureCause, TrialKind
 from tests.workers import tiny_training as tiny
+from tests.workers.agents import long, new_agent, wait, working
 from tests.workers.small_service import SmallService
-from workers.agent import Agent, WorkerSettings
 from workers.device import DeviceUnavailable, choose
 from workers.tracking import folder
 
@@ -40,34 +37,6 @@ def definition(photos: Path) -> StudyDefinition:
 @pytest.fixture
 def service() -> SmallService:
     return SmallService()
-
-
-def long(photos: Path) -> StudyDefinition:
-    """A study whose trials do not end while a test looks at them."""
-    return tiny.define(photos, training={"steps": 100_000, "rungs": [0.0002]})
-
-
-def new_agent(service: SmallService, folder: Path, slots: int = 1) -> Agent:
-    settings = WorkerSettings("http://small", folder, device="cpu", slots=slots, name="tester")
-    return Agent(settings, service.client(), pretrained=tiny.Narrow())
-
-
-@contextmanager
-def working(agent: Agent) -> Iterator[Agent]:
-    """Run an agent in a thread; at the end it is stopped and must come to its end."""
-    thread = threading.Thread(target=agent.run, daemon=True)
-    thread.start()
-    yield agent
-    agent.stop()
-    thread.join(30)
-    assert not thread.is_alive()
-
-
-def wait(condition: Callable[[], object], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def results(service: SmallService, count: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from service.contract.trial import Action, Lease, LeaseRequest, Report
 from tests.workers import tiny_training as tiny
 from tests.workers.small_service import SmallService
-from workers.delivery import Courier, Parcel
+from workers.delivery import Courier, News, Parcel
+from workers.delivery import report as reported
 from workers.heartbeat import Heartbeats, Holding
 
 
@@ -107,6 +109,84 @@ def test_parcels_arrive_in_order_once_the_service_is_back(
         service.away = False
         wait(lambda: all(parcel.delivered for parcel in parcels))
     assert [body["step"] for kind, body in service.told] == [1, 2, 3]
+
+
+def rung(holding: Holding, step: int, folder: Path, metrics: dict[str, float]) -> Parcel:
+    checkpoint = folder / f"{step}.pt"
+    checkpoint.write_bytes(f"state at {step}".encode())
+    news = News(step, metrics, checkpoint)
+    return Parcel(holding, reported(holding.lease, [news]), news=news)
+
+
+def test_reports_that_piled_up_go_as_one_with_the_newest_checkpoint(
+    service: SmallService, lease: Lease, tmp_path: Path
+) -> None:
+    holding, other = Holding(lease), Holding(lease.model_copy(update={"id": "l9"}))
+    service.away = True
+    shown: list[int] = []
+    parcels = [
+        rung(holding, 1, tmp_path, {"psnr_y": 20.0}),
+        rung(holding, 2, tmp_path, {}),
+        rung(other, 7, tmp_path, {"psnr_y": 5.0}),
+        rung(holding, 3, tmp_path, {"psnr_y": 22.0}),
+        report(holding, 4),
+        rung(holding, 5, tmp_path, {"psnr_y": 23.0}),
+    ]
+    for number, parcel in enumerate(parcels):
+        parcel.after = partial(shown.append, number)
+    with Courier(service.client(), pause=0.01) as courier:
+        for parcel in parcels:
+            courier.send(parcel)
+        time.sleep(0.2)
+        service.away = False
+        wait(lambda: all(parcel.delivered for parcel in parcels))
+    steps = [(body["step"], [r["step"] for r in body["earlier"]]) for _, body in service.told]
+    assert steps == [(3, [1]), (7, []), (4, []), (5, [])]
+    first = service.told[0][1]
+    assert first["earlier"] == [{"step": 1, "metrics": {"psnr_y": 20.0}}]
+    assert service.blobs[first["checkpoint"]["blob"]["sha256"]] == b"state at 3"
+    assert b"state at 1" not in service.blobs.values()
+    assert sorted(shown) == list(range(6))
+
+
+def test_a_verdict_on_several_rungs_is_heard_once(
+    service: SmallService, lease: Lease, tmp_path: Path
+) -> None:
+    holding = Holding(lease)
+    service.away = True
+    service.verdicts["reports"] = Action.PRUNE
+    parcels = [rung(holding, step, tmp_path, {"psnr_y": 1.0}) for step in (1, 2, 3)]
+    with Courier(service.client(), pause=0.01) as courier:
+        for parcel in parcels:
+            courier.send(parcel)
+        time.sleep(0.1)
+        service.away = False
+        wait(lambda: all(parcel.settled for parcel in parcels))
+    assert holding.action is Action.PRUNE
+    assert len(service.told) == 1
+
+
+def test_a_busy_service_refuses_nothing(service: SmallService, lease: Lease) -> None:
+    service.refuse["reports"] = (429, "RateLimited")
+    parcel = report(Holding(lease), 1)
+    with Courier(service.client(), pause=0.01, longest=0.02) as courier:
+        courier.send(parcel)
+        time.sleep(0.5)
+        assert not parcel.settled
+        del service.refuse["reports"]
+        wait(lambda: parcel.delivered)
+
+
+def test_a_lease_is_forsaken_after_its_end_and_not_any_more_once_heard(
+    service: SmallService, lease: Lease
+) -> None:
+    holding = Holding(lease)
+    found = [holding.forsaken]
+    for silence in (lease.expires_in + 5, 6):  # a service that starts again is waited for
+        holding.renewed -= silence
+        found.append(holding.forsaken)
+    Heartbeats(service.client()).beat(holding)
+    assert [*found, holding.forsaken] == [False, False, True, False]
 
 
 def test_parcels_of_a_lost_lease_are_dropped_and_others_go_on(

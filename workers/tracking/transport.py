@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 _TIMEOUT = 60.0
+_FORBIDDEN = 403
 _TRANSIENT = frozenset({401, 403, 408, 425, 429})
 
 
@@ -28,7 +29,7 @@ class MlflowRefused(Exception):
 
 
 class RunMissing(Exception):
-    """MLflow has no such run, or it was deleted."""
+    """MLflow has no such run, or it was deleted, or it is another worker's by now."""
 
 
 class Transport:
@@ -78,7 +79,7 @@ class Transport:
             | dict(headers or {}),
         )
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # nosec B310  # the service's address
                 found = json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
             with error:
@@ -90,6 +91,8 @@ class Transport:
 
 def _meaning(status: int, text: str) -> Exception:
     sentence = f"MLflow answers {status}: {text[:300]}"
+    if status == _FORBIDDEN and "This run is not of a trial" in text:
+        return RunMissing(sentence)
     # A starved connection pool shows as 400, and a token can be set right: neither loses points.
     if status >= 500 or status in _TRANSIENT or "QueuePool" in text:
         return MlflowAway(sentence)

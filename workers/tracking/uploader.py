@@ -144,7 +144,7 @@ class Uploader:
         self._missing[uid] = self._missing.get(uid, 0) + 1
         if self._missing[uid] < _MISSING_TRIES:
             return True
-        logger.error("the run of trial %s is gone, its curves are kept: %s", uid, error)
+        logger.error("no run of trial %s takes its curves, they are kept: %s", uid, error)
         dead = self.root / "dead"
         dead.mkdir(exist_ok=True)
         folder.rename(dead / f"{folder.name}.{time.time_ns()}")

@@ -98,7 +98,7 @@ def _download(
     url: str, target: Path, source: Source, otherwise: str, progress: Progress | None
 ) -> None:
     try:
-        with urllib.request.urlopen(url, timeout=_SILENCE) as answer:
+        with urllib.request.urlopen(url, timeout=_SILENCE) as answer:  # nosec B310  # the catalogue's addresses
             length = answer.headers.get("Content-Length")
             copy(answer, target, progress, None if length is None else int(length))
     except (urllib.error.URLError, OSError) as error:
