@@ -37,7 +37,7 @@ def restarts(places: Places, finished: int, repeats: int) -> Restarts:
         with places.fresh("PostgreSQL", "ours", finished) as place:
             service = start(place.data, place.database)
             empty.append(asyncio.run(_first_lease(service, place)))
-            drive(Load(urls=[service.url], token=place.token, seconds=1.0))
+            drive(Load(urls=[service.url], token=place.token, warm_seconds=1.0, seconds=1.0))
             service.kill()
             again = start(place.data, place.database)
             killed.append(asyncio.run(_first_lease(again, place)))

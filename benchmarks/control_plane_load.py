@@ -27,7 +27,8 @@ class Load:
     token: str
     clients: int = 16
     batched: bool = True
-    warm_seconds: float = 1.0
+    #: Before the clock starts: the sampler reads the past, as Optuna does before its clock.
+    warm_seconds: float = 3.0
     seconds: float = 5.0
     #: Ends after so many cycles instead of by time.
     cycles: int | None = None

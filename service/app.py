@@ -42,7 +42,7 @@ from service.schema import upgrade
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.tokens import check_binding
-from service.tuner.process import SamplerProcess
+from service.sampler import SamplerProcess
 
 _PROPOSE_SECONDS = 0.5
 #: It is woken by every lease, and looks at its studies no more often than this.
@@ -132,7 +132,9 @@ def create_app(
     app.add_middleware(Observed, telemetry=app.state.telemetry)
     noted = [Depends(note_route)]
     for module in _ROUTERS:
-        app.include_router(module.router, prefix="/api/v1", dependencies=noted)
+        app.include_router(
+            module.router, prefix="/api/v1", dependencies=noted, responses=problems.EVERYWHERE
+        )
     app.include_router(health.router, dependencies=noted)
 
     @app.get("/", include_in_schema=False)
@@ -162,7 +164,7 @@ def _start(
     check_binding(settings, database)
     telemetry.registry.register(Rows(database))
     store = Blobs(settings.data / "blobs", limit=settings.max_blob)
-    sampler = stack.enter_context(closing(SamplerProcess(vocabulary)))
+    stack.enter_context(closing(sampler))
     proposer = Pulse(
         "proposer",
         partial(propose, database, vocabulary, Memories(vocabulary, sampler)),

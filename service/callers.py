@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 
+from service import trail
 from service.contract.access import LOCAL
 from service.db import Database
 from service.settings import Settings
@@ -131,6 +132,6 @@ class Callers:
             self._reading = None
 
     def _ask(self, digests: set[str]) -> tuple[dict[str, Pass], bool]:
-        with self._database.reading() as session:
+        with trail.on(work="tokens"), self._database.reading() as session:
             worths = passes(session, digests) if digests else {}
             return worths, self._open and any_token(session)

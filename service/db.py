@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -23,7 +24,6 @@ from sqlalchemy import (
     make_url,
     select,
 )
-from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -42,6 +42,10 @@ _CLOCKS = {
 
 class Contended(Unavailable):
     """Two transactions waited for each other, and this one was ended; repeating it will do."""
+
+
+class Disconnected(Unavailable):
+    """The connection broke; it is not known whether what was under way was committed."""
 
 
 _AT_END = "srtune.at_end"
@@ -96,7 +100,13 @@ class Database:
             yield session
             for act in session.info.pop(_AT_END, {}).values():
                 act()
-            session.commit()
+            try:
+                session.commit()
+            except DBAPIError:
+                # Its connection would go back to the pool with the transaction still open, and
+                # hold its locks for ever: SQLAlchemy takes a commit that failed for an end.
+                session.invalidate()
+                raise
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -143,6 +153,8 @@ def try_lock(session: Session, name: str) -> bool:
 def lock_all(session: Session, names: Iterable[str]) -> None:
     """`lock` for several names in one statement, in one order for everybody."""
     if session.get_bind().dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import array
+
         keys = select(func.unnest(array(sorted(names))).label("name")).subquery()
         ordered = select(keys.c.name).order_by(keys.c.name).subquery()
         session.execute(
@@ -193,22 +205,27 @@ def _translated() -> Iterator[None]:
     except PoolTimeout as error:
         raise Unavailable("every connection to the database is busy; try again") from error
     except OperationalError as error:
+        if error.connection_invalidated:
+            raise Disconnected("the database closed the connection; try again") from error
         if getattr(error.orig, "sqlstate", None) in _CONTENDED:
             raise Contended("another request held what this one needs; try again") from error
         raise Unavailable(f"the database cannot answer now ({error.orig}); try again") from error
     except DBAPIError as error:
         if error.connection_invalidated:
-            raise Unavailable("the database closed the connection; try again") from error
+            raise Disconnected("the database closed the connection; try again") from error
         raise
 
 
 def _postgres(url: str) -> Engine:
-    from service.postgres import connect
+    from service.postgres import alive, connect
 
     # As many connections as the server has threads for requests: nobody waits for one.
     engine = create_engine(
         url, pool_pre_ping=True, pool_size=10, max_overflow=40, pool_timeout=10, pool_use_lifo=True
     )
+
+    ask = engine.dialect.do_ping
+    engine.dialect.do_ping = partial(alive, ask=ask)  # type: ignore[method-assign]
 
     @event.listens_for(engine, "do_connect")
     def _connect(_dialect: Any, _record: Any, given: Any, options: dict[str, Any]) -> Any:

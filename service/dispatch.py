@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import case, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from service.contract.access import LOCAL, Caller
 from service.contract.errors import WorkerNotFound
@@ -146,6 +146,7 @@ def _locked(session: Session, round_: _Round, study_id: str) -> Study | None:
         study = session.scalars(
             select(Study)
             .where(Study.id == study_id)
+            .options(defer(Study.definition), defer(Study.calibration))
             .with_for_update(skip_locked=bool(round_.locked))
             .execution_options(populate_existing=True)
         ).first()
@@ -191,6 +192,7 @@ def _waiting(session: Session, study: Study, wanted: int) -> deque[Trial]:
         session.scalars(
             found.order_by(Trial.number)
             .limit(wanted)
+            .options(defer(Trial.coordinates), defer(Trial.metrics))
             .with_for_update(skip_locked=True)
             .execution_options(populate_existing=True)
         )

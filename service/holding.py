@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from service import trail
 from service.contract.errors import LeaseLost
@@ -17,6 +17,14 @@ from service.states import heard_from
 
 _END_ACTIONS = {"pruned": Action.PRUNE, "cancelled": Action.STOP}
 _HELD, _RUNGS = "srtune.held", "srtune.rungs"
+#: JSON that hardly any message about a lease is about; read when it is looked at.
+_SPARED = (
+    defer(Study.definition),
+    defer(Study.calibration),
+    defer(Trial.coordinates),
+    defer(Trial.shares),
+    defer(Trial.weights),
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ def load(session: Session, lease_ids: Iterable[str], *, rungs: bool = False) -> 
         .where(Attempt.lease_id.in_(wanted))
         .order_by(Study.id, Trial.number, Attempt.token)
         .with_for_update(of=[Study, Trial, Attempt])
+        .options(*_SPARED)
         .execution_options(populate_existing=True)
     )
     found: dict[str, Held | None] = dict.fromkeys(wanted)

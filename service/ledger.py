@@ -37,7 +37,7 @@ from service.contract.errors import (
     WorkerNotFound,
 )
 from service.contract.trial import LeaseRequest
-from service.db import Contended, Database
+from service.db import Contended, Database, Disconnected
 
 logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -159,7 +159,12 @@ class Ledger:
     def _commit(self, group: Sequence[_Operation]) -> None:
         # Who has gone meanwhile is still served: his worker will ask for the answer again.
         try:
-            answers = self._transact(group)
+            try:
+                answers = self._transact(group)
+            except Disconnected:
+                # The pool lends what answered a second ago. Should this have been committed after
+                # all, then repeats get their first answers, as the repeats of callers do.
+                answers = self._transact(group)
         except Exception as error:
             apart = len(group) > 1 and (
                 isinstance(error, Contended) or not isinstance(error, Unavailable)

@@ -47,6 +47,10 @@ class Memories:
         self._demands: dict[str, Demand] = {}
         self._settled: dict[str, int] = {}
 
+    def begin(self) -> None:
+        """Let the sampler get ready; there will be questions."""
+        self._thinker().begin()
+
     def keep(self, studies: set[str]) -> None:
         """Forget all other studies."""
         gone = (self._told.keys() | self._demands.keys() | self._settled.keys()) - studies
@@ -81,7 +85,7 @@ class Memories:
             calibration = study.calibrated()
             if calibration is None:
                 raise ValueError(f"study {study.id} has no calibration, so nothing to propose")
-            mind.meet(study.id, study.parsed(), calibration)
+            mind.meet(study.id, study.parsed(), self._vocabulary, calibration)
         objectives = study.parsed().objectives
         told = self._told.get(study.id, (-1, -1))
         # Whoever changes a trial holds its study's row until the commit, so revisions appear in
@@ -101,7 +105,7 @@ class Memories:
         if self._mind is None:
             from service.tuner.mind import Mind
 
-            self._mind = Mind(self._vocabulary)
+            self._mind = Mind()
         return self._mind
 
 

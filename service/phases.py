@@ -28,7 +28,7 @@ def advance(session: Session, study: Study, vocabulary: Vocabulary) -> None:
     """Bring the study on after something ended; the caller holds it locked."""
     if study.state in STUDY_ENDS:
         return
-    if study.calibration is None:
+    if study.start_sha256 is None:  # and so not calibrated; spares reading the calibration
         _give_up_without_start(session, study)
         return
     if not study.seeded:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psycopg
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from psycopg.abc import PQGen
 
 Answer = TypeVar("Answer")
@@ -24,6 +26,9 @@ _LOOK = 0.1
 #: A service that froze in mid-transaction must not hold its rows for ever; a sampler may think
 #: for some seconds inside of one.
 _IDLE = 60
+
+#: A connection that answered so recently is lent without asking it again.
+_QUIET = 1.0
 
 #: libpq's own words for how long to wait for a connection, and for a machine that is gone.
 _OPTIONS: dict[str, Any] = {
@@ -43,11 +48,16 @@ _SETTINGS = {
 class Connection(psycopg.Connection[Any]):
     """One that fails with OperationalError, and is closed, after `_ANSWER` seconds of silence."""
 
+    #: When the server last answered, by the monotonic clock.
+    answered = 0.0
+
     def wait(
         self, gen: PQGen[Answer], interval: float = _LOOK, timeout: float | None = None
     ) -> Answer:
         """What the server answers to this step."""
-        return super().wait(self._impatient(gen), interval, timeout)
+        answer = super().wait(self._impatient(gen), interval, timeout)
+        self.answered = time.monotonic()
+        return answer
 
     def _impatient(self, gen: PQGen[Answer]) -> PQGen[Answer]:
         """The same conversation, broken off when nothing comes for too long."""
@@ -73,3 +83,11 @@ def connect(*arguments: Any, **options: Any) -> Connection:
     given = str(options.pop("options", "") or "")
     limits = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
     return Connection.connect(*arguments, **{**_OPTIONS, "options": f"{limits} {given}", **options})
+
+
+def alive(connection: Connection, ask: Callable[[Connection], bool]) -> bool:
+    """Whether a connection from the pool still works; asked only where it was quiet for a while.
+
+    The question costs a round trip, which a busy service would pay with every transaction.
+    """
+    return time.monotonic() - connection.answered < _QUIET or ask(connection)

@@ -30,7 +30,7 @@ from service.phases import overspent
 from service.progress import live_slots
 from service.queue import add
 from service.states import locked, touch
-from service.tuner.process import MindLost
+from service.sampler import MindLost
 
 if TYPE_CHECKING:
     from service.tuner.mind import Proposal
@@ -62,17 +62,17 @@ class _Plan:
 def propose(database: Database, _vocabulary: Vocabulary, memories: Memories) -> None:
     """Fill the queue of every study that searches."""
     with database.reading() as session:
-        active: dict[str, int] = dict(
-            session.execute(
-                select(Study.id, Study.revision)
-                .where(Study.state == StudyState.ACTIVE, Study.seeded.is_(True))
-                .order_by(Study.id)
-            ).all()
-        )
+        active = session.execute(
+            select(Study.id, Study.revision, Study.seeded)
+            .where(Study.state == StudyState.ACTIVE)
+            .order_by(Study.id)
+        ).all()
     try:
-        memories.keep(set(active))
-        for study_id, revision in active.items():
-            if not memories.is_settled(study_id, revision):
+        if active:
+            memories.begin()  # while the first start job trains
+        memories.keep({study_id for study_id, _, _ in active})
+        for study_id, revision, seeded in active:
+            if seeded and not memories.is_settled(study_id, revision):
                 _fill(database, study_id, memories)
     except MindLost:
         memories.forget_all()  # it is told everything again the next time

@@ -18,7 +18,6 @@ from service.contract.trial import (
 from service.models import Attempt, Report, Study, Trial, Worker
 from service.progress import progress
 from service.scores import transfer
-from service.tracking.views import view_link
 
 
 def study_view(session: Session, study: Study, *, tracking_url: str | None = None) -> StudyView:
@@ -137,4 +136,7 @@ def _trial_view(
 def _experiment_url(study: Study, tracking_url: str | None) -> str | None:
     if tracking_url is None or study.experiment_id is None:
         return None
+    # The package speaks HTTP, and a service without a lab book starts sooner without that.
+    from service.tracking.views import view_link
+
     return f"{tracking_url.rstrip('/')}/{view_link(study.experiment_id)}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
 
+from service import trail
 from service.client import Client
 from service.contract.errors import BlobMismatch, LeaseLost, NotFound, SrtuneError, StorageFull
 from service.contract.trial import Checkpoint, Lease, Metrics, Report, Rung, Verdict
@@ -109,7 +110,7 @@ class Courier:
         self._stop.set()
         with self._news:
             self._news.notify()
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=3)
 
     def send(self, parcel: Parcel) -> None:
         """Deliver this after everything sent before."""
@@ -123,7 +124,8 @@ class Courier:
                 self._news.wait_for(lambda: self._waiting or self._stop.is_set())
             pauses, faults = Pauses(self._pause, self._longest), 0
             while (load := self._load()) and not self._stop.is_set():
-                faults += self._deliver(load)
+                with trail.on(**load[0].holding.who):
+                    faults += self._deliver(load)
                 if faults >= _PATIENCE:
                     load[0].holding.lose("the service keeps failing; see its log")
                 if load[0].settled:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from service import trail
 from service.client import Client
 from service.contract.errors import LeaseLost, NotFound, SrtuneError
 from service.contract.trial import Action, Heartbeat, Lease, Verdict
@@ -42,6 +43,17 @@ class Holding:
     def forsaken(self) -> bool:
         """Whether the service has not answered for so long that somebody else may have the trial."""
         return time.monotonic() - self.renewed > self.lease.expires_in + FORSAKEN_AFTER
+
+    @property
+    def who(self) -> dict[str, object]:
+        """The ids that its lines in the log carry, as the service's log names it."""
+        lease, job = self.lease, self.lease.job
+        return {
+            "study": job.study_id,
+            "trial": job.uid,
+            "attempt": lease.token,
+            "lease": lease.id,
+        }
 
     @property
     def open(self) -> bool:
@@ -85,7 +97,7 @@ class Heartbeats:
         trace: TracebackType | None,
     ) -> None:
         self._stop.set()
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=2)
 
     def add(self, holding: Holding) -> None:
         """Beat for this lease from now on."""
@@ -125,7 +137,8 @@ class Heartbeats:
             with self._lock:
                 due = [holding for holding, at in self._due.items() if at <= now]
             for holding in due:
-                self.beat(holding)
+                with trail.on(**holding.who):
+                    self.beat(holding)
                 with self._lock:
                     if holding in self._due:
                         self._due[holding] = _next(holding)

@@ -88,7 +88,7 @@ class Session:
             return
         failure = self._step()
         if failure is not None:
-            self._let_go()
+            pass
             self._fail(*failure)
 
     def _step(self) -> tuple[FailureCause, str] | None:

@@ -16,14 +16,18 @@ from starlette.responses import Response
 from service import trail
 from service.contract.errors import (
     BY_NAME,
+    Forbidden,
     InvalidRequest,
     NotFound,
     Problem,
     RateLimited,
     RequestTimeout,
     SrtuneError,
+    TooLarge,
     Unauthorized,
     Unavailable,
+    UnsupportedMedia,
+    WrongHost,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -84,6 +88,20 @@ def _schema() -> dict[str, Any]:
     schema = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
     schema.pop("$defs", None)
     return schema
+
+
+#: What any route of the API may answer, because it is decided before the route is reached.
+EVERYWHERE = documented(
+    InvalidRequest,
+    Unauthorized,
+    Forbidden,
+    RequestTimeout,
+    TooLarge,
+    UnsupportedMedia,
+    WrongHost,
+    RateLimited,
+    Unavailable,
+)
 
 
 def install(app: FastAPI) -> None:

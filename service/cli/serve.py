@@ -89,7 +89,8 @@ def settings_from(**given: Any) -> Settings:
 
 def run(settings: Settings, bound: socket) -> None:
     """Serve on a bound socket until SIGINT or SIGTERM; returns when everything is closed."""
-    # What is imported stays: looking for garbage in it would be a tenth of the start.
+    # What is imported stays: looking for garbage in it would be a tenth of the start. The server
+    # turns it on again once it has started.
     gc.disable()
     from service.cli.vocabulary_file import VocabularyFile
 
@@ -112,8 +113,6 @@ def run(settings: Settings, bound: socket) -> None:
     room_for_connections()
     # Until the server listens for signals itself.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    gc.freeze()
-    gc.enable()
     try:
         server.run(sockets=[bound])
     except KeyboardInterrupt:

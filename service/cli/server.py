@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import socket
 import threading
 import time
 from types import FrameType
@@ -52,6 +54,15 @@ class Server(uvicorn.Server):
         )
         self._ending, self._announce = ending, announce
         self._leaves = 0.0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the application; what is there by then stays, and is not looked at for garbage."""
+        await super().startup(sockets)
+        if self.started:
+            address = self.servers[0].sockets[0].getsockname()
+            logger.info("serving", extra={"host": address[0], "port": address[1]})
+        gc.freeze()
+        gc.enable()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; this runs inside of a signal handler and must not wait."""

@@ -1,6 +1,6 @@
 """The sampler's memories of all studies that search: told of trials, asked for new ones.
 
-Knows no database. Runs in this process or, as `service.tuner.process`, in one of its own.
+Knows no database. Runs in this process or, as `service.sampler`, in one of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,16 @@ class Proposal:
 class Thinker(Protocol):
     """Who thinks up trials, wherever it does."""
 
-    def meet(self, study: str, definition: StudyDefinition, calibration: Calibration) -> None:
+    def begin(self) -> None:
+        """Get ready; there will be questions."""
+
+    def meet(
+        self,
+        study: str,
+        definition: StudyDefinition,
+        vocabulary: Vocabulary,
+        calibration: Calibration,
+    ) -> None:
         """Begin with a study, or begin anew: nothing is known of its trials."""
 
     def tell(self, study: str, observations: Sequence[Observation]) -> None:
@@ -45,13 +54,21 @@ class Thinker(Protocol):
 class Mind:
     """Thinks in the process it is in."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
+    def __init__(self) -> None:
         self._studies: dict[str, tuple[Memory, Space]] = {}
 
-    def meet(self, study: str, definition: StudyDefinition, calibration: Calibration) -> None:
-        space = Space(definition, self._vocabulary, calibration)
-        self._studies[study] = Memory(definition, self._vocabulary), space
+    def begin(self) -> None:
+        """Being here is enough."""
+
+    def meet(
+        self,
+        study: str,
+        definition: StudyDefinition,
+        vocabulary: Vocabulary,
+        calibration: Calibration,
+    ) -> None:
+        space = Space(definition, vocabulary, calibration)
+        self._studies[study] = Memory(definition, vocabulary), space
 
     def tell(self, study: str, observations: Sequence[Observation]) -> None:
         memory, _ = self._studies[study]

@@ -15,8 +15,12 @@ from optuna.samplers._tpe import _truncnorm
 from optuna.samplers._tpe.probability_distributions import (
     _BatchedCategoricalDistributions,
     _BatchedDistributions,
+    _BatchedTruncLogNormDistributions,
+    _BatchedTruncNormDistributions,
     _MixtureOfProductDistribution,
 )
+
+_Numbers = _BatchedTruncNormDistributions | _BatchedTruncLogNormDistributions
 
 # So many kernels times points at once; more would not stay in the processor's cache.
 _CELLS = 1 << 20
@@ -31,7 +35,8 @@ class Kernels:
 
     def __init__(self, mixture: _MixtureOfProductDistribution) -> None:
         self._parts = mixture.distributions
-        constant = np.log(mixture.weights)
+        numbers = [p for p in self._parts if isinstance(p, _Numbers)]
+        constant = np.log(mixture.weights) - _log_masses(numbers)
         columns: list[np.ndarray] = []
         for part in self._parts:
             if isinstance(part, _BatchedCategoricalDistributions):
@@ -39,10 +44,7 @@ class Kernels:
                 continue
             mean, width = part.mu, part.sigma
             columns += [-0.5 / width**2, mean / width**2]
-            low, high = (np.asarray(end) for end in (part.adapted_low, part.adapted_high))
-            mass = _truncnorm._log_gauss_mass((low - mean) / width, (high - mean) / width)
-            constant = constant - 0.5 * (mean / width) ** 2 - np.log(width) - mass
-            constant = constant - _HALF_LOG_TWO_PI
+            constant = constant - 0.5 * (mean / width) ** 2 - np.log(width) - _HALF_LOG_TWO_PI
         self._coefficients = np.array([*columns, constant])
 
     def log_density(self, points: np.ndarray) -> np.ndarray:
@@ -95,6 +97,19 @@ def _drawn(part: _BatchedDistributions, kernels: np.ndarray, quantiles: np.ndarr
     x = np.clip(x, low, high)
     drawn: np.ndarray = np.clip(np.exp(x), part.low, part.high) if part.is_log else x
     return drawn
+
+
+def _log_masses(parts: Sequence[_Numbers]) -> np.ndarray | float:
+    """How much of each kernel lies inside of its ranges, as a logarithm."""
+    if not parts:
+        return 0.0
+    # In one go: the error function of few numbers is Python's, of many it is vectorised.
+    low, high = (
+        np.array([(end - part.mu) / part.sigma for part, end in zip(parts, ends, strict=True)])
+        for ends in ([p.adapted_low for p in parts], [p.adapted_high for p in parts])
+    )
+    masses: np.ndarray = _truncnorm._log_gauss_mass(low, high).sum(axis=0)
+    return masses
 
 
 def _normal_cdf(z: np.ndarray) -> np.ndarray:

@@ -6,12 +6,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from service.attempts import SUSPECT
 from service.contract.trial import StudyState, TrialKind, TrialState
 from service.states import TRIAL_ENDS
 from tests.chaos.evidence import Evidence
 
 #: Rounding of sums of floating-point seconds.
 _SECONDS = 0.01
+#: Seconds between the decision about a lease and the end of its transaction, at most.
+_ON_ITS_WAY = 1.0
 
 
 def within_limits(evidence: Evidence) -> Iterator[str]:
@@ -37,6 +40,42 @@ def within_budget(evidence: Evidence) -> Iterator[str]:
             spent = sum(min(r["ended"] or at, at) - r["started"] for r in rows if r["started"] < at)
             if spent > hours * 3600 + _SECONDS:
                 yield f"study {study['id']} began a trial {spent:.2f} s into {hours * 3600:.2f} s"
+
+
+def quarantined_get_nothing(evidence: Evidence) -> Iterator[str]:
+    """A worker that failed three trials in a row, which others can train, gets no fourth."""
+    registered: dict[str, list[float]] = defaultdict(list)
+    for one in evidence.operations:
+        if one.kind == "register":
+            registered[one.body["name"]].append((one.ended or one.begun) + evidence.offset)
+    for worker in evidence.tables.workers:
+        rows = [r for r in evidence.tables.attempts if r["worker_id"] == worker["id"]]
+        in_a_row = 0
+        for row in sorted((r for r in rows if r["ended"]), key=lambda r: float(r["ended"])):
+            if row["outcome"] in ("complete", "diverged"):
+                in_a_row = 0
+            elif row["cause"] in ("error", "storage") and _others_can(evidence, row):
+                in_a_row += 1
+            if in_a_row < SUSPECT:
+                continue
+            # Who starts again is given another chance; and a request may have been on its way.
+            after = row["ended"] + _ON_ITS_WAY
+            if not any(at > row["started"] for at in registered[worker["name"]]):
+                late = [r for r in rows if r["started"] > after]
+                if late:
+                    yield f"worker {worker['name']} got {len(late)} trials in quarantine"
+            break
+
+
+def _others_can(evidence: Evidence, row: dict[str, Any]) -> bool:
+    return any(
+        other["outcome"] == "complete"
+        and other["worker_id"] != row["worker_id"]
+        and other["ended"] < row["ended"]
+        and evidence.study_of(other) == evidence.study_of(row)
+        and evidence.trials[other["trial_uid"]]["kind"] != TrialKind.START
+        for other in evidence.tables.attempts
+    )
 
 
 def numbers_are_whole(evidence: Evidence) -> Iterator[str]:

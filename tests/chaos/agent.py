@@ -68,6 +68,7 @@ class AgentSettings:
     url: str
     name: str
     threads: int = 4
+    together: bool = False  #: the threads ask in the name of one worker
     capacity: int = 1
     seed: int = 0
     lease_seconds: float = 1.0
@@ -98,10 +99,15 @@ class SimulatedWorker(threading.Thread):
         history: History,
         folder: Path,
         stopping: threading.Event,
+        first: SimulatedWorker | None = None,
     ) -> None:
         super().__init__(name=f"{settings.name}.{place}", daemon=True)
+        self.known_as = f"{settings.name}.0" if settings.together else self.name
+        self._registered = threading.Event() if first is None else first._registered
+        self._first = first
         self.settings, self.folder, self.stopping = settings, folder, stopping
         self.error: Exception | None = None
+        self.worker = ""
         self._draw = random.Random(f"{settings.seed}-{self.name}-{os.getpid()}")
         self._wire = Recorded(history, by=self.name)
         self._client = Client(
@@ -110,7 +116,7 @@ class SimulatedWorker(threading.Thread):
 
     def run(self) -> None:
         try:
-            worker = self._register()
+            worker = self._id()
             while not self.stopping.is_set():
                 worker = self._turn(worker)
         except Gone:
@@ -122,10 +128,21 @@ class SimulatedWorker(threading.Thread):
         finally:
             self._client.close()
 
+    def _id(self) -> str:
+        """This worker's id: its own, or the one that the first thread has registered."""
+        if self._first is None:
+            self.worker = self._register()
+            self._registered.set()
+            return self.worker
+        while not self._registered.wait(0.2):
+            if self.stopping.is_set():
+                raise Gone
+        return self._first.worker
+
     def _register(self) -> str:
         device = Device(kind="cpu", name="arithmetic")
         registration = Registration(
-            name=self.name, devices=[device], slots=4, labels=self.settings.temper.labels
+            name=self.known_as, devices=[device], slots=4, labels=self.settings.temper.labels
         )
         return self._insist(lambda: self._client.register(registration)).id
 
@@ -297,10 +314,10 @@ def main() -> None:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     history = History(folder / f"{settings.name}.jsonl", settings.name)
-    workers = [
-        SimulatedWorker(settings, place, history, folder, stopping)
-        for place in range(settings.threads)
-    ]
+    workers: list[SimulatedWorker] = []
+    for place in range(settings.threads):
+        first = workers[0] if settings.together and workers else None
+        workers.append(SimulatedWorker(settings, place, history, folder, stopping, first))
     for worker in workers:
         worker.start()
     while any(worker.is_alive() for worker in workers) and not stopping.wait(0.2):

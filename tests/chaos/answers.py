@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from tests.chaos.evidence import Evidence
 from tests.chaos.history import ENDS, WRITES, Operation
 
+#: What a worker hears whose trial was ended for it.
+_PARTINGS = {"cancelled": "stop", "pruned": "prune"}
+
 
 def old_leases_are_fenced(evidence: Evidence) -> Iterator[str]:
     for one in evidence.stale_writes():
@@ -65,8 +68,10 @@ def repeats_agree(evidence: Evidence) -> Iterator[str]:
         if one.kind == "reports" or one.kind in ENDS:
             by_key[one.key].append(one)
     for same in by_key.values():
-        verdicts = {(a or {}).get("action") for a in (one.answer for one in same if one.accepted)}
-        if len(verdicts) > 1:
+        verdicts = {(one.answer or {}).get("action") for one in same if one.accepted}
+        ended = evidence.attempts.get(same[0].lease, {}).get("outcome")
+        # Whose trial was ended meanwhile hears that instead.
+        if len(verdicts - {_PARTINGS.get(str(ended))}) > 1:
             yield f"{same[0].kind} of {same[0].lease} was answered {sorted(map(str, verdicts))}"
         accepted = min((o.ended or 0.0 for o in same if o.accepted), default=None)
         for one in same:

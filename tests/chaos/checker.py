@@ -8,12 +8,13 @@ I3   tokens of a trial grow by one, two leases never overlap, none lapses before
 I4   no write of an older lease is accepted after a newer one was granted
 I5   every acknowledged write is in the rows
 I6   a repeat gets the first answer, and a refusal is final
-I7   running trials stay within the study's limit, device time within the budget and one lease
+I7   running trials stay within the study's limit, device time within the budget and one lease,
+     and a worker in quarantine gets nothing
 I9   as many trials as numbers were given out: retries add none, the budget is met exactly, and
      the counts that decisions read agree with the rows
 
-I8 (the sampler's memory, MLflow's pages) and I10 (whose turn it is) need more than a history: see
-`memory.py`, `pages.py` and `turns.py`.
+I8 (the sampler's memory, MLflow's pages) needs more than a history: see `memory.py` and `pages.py`.
+I10 (whose turn it is) is for a calm fleet: an interrupted trial always goes first.
 """
 
 from __future__ import annotations
@@ -63,6 +64,6 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         answers.no_server_error,
     ),
     "I6": (answers.repeats_agree, answers.lost_is_final, answers.lease_requests_repeat),
-    "I7": (accounts.within_limits, accounts.within_budget),
+    "I7": (accounts.within_limits, accounts.within_budget, accounts.quarantined_get_nothing),
     "I9": (accounts.numbers_are_whole, accounts.counts_agree),
 }

@@ -18,6 +18,8 @@ from tests.chaos.checker import Violation, violations
 from tests.chaos.evidence import Evidence
 from tests.chaos.faults import impossible
 from tests.chaos.history import Operation
+from tests.chaos.memory import memory_violations
+from tests.chaos.pages import caught_up, page_violations
 from tests.chaos.processes import Kept
 from tests.chaos.researcher import Researcher
 from tests.chaos.site import ARITHMETIC, CROWD, Site, Size, add_agents, agent, open_site, wait
@@ -29,6 +31,7 @@ from tests.chaos.work import CROWDED, submit_all
 _GOOD = {0, -signal.SIGKILL}
 _BAD_AGENT = "bad"
 _ENDED = 2
+_SHORTEST_STORM = 15.0
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,22 @@ class Profile:
     size: Size = field(default_factory=Size)
     trials: int = 120
     images: int = 4
-    crowd: int = 64  #: workers that ask one study at once
+    crowd: int = 64  #: requests for one study at once
+    crowd_seconds: float = 8.0
     seed_seconds: float = 30.0
-    storm_seconds: float = 70.0
+    storm_seconds: float = 60.0
+    #: The storm is cut short where starting took so long that the whole would take longer.
+    total_seconds: float = float("inf")
     settle_seconds: float = 50.0
+    page_seconds: float = 15.0
     submit_every: float = 12.0
     submit_trials: int = 8
     plans: Mapping[str, Plan] = field(default_factory=dict)
+
+    @property
+    def calm_seconds(self) -> float:
+        """What comes after the storm, at most."""
+        return self.settle_seconds + self.page_seconds
 
 
 @dataclass
@@ -70,7 +82,7 @@ def run(
 ) -> Judged:
     """Run a profile in an empty folder; nothing of it is left running."""
     seconds: dict[str, float] = {}
-    clock = time.monotonic()
+    begun = clock = time.monotonic()
 
     def lap(name: str) -> None:
         nonlocal clock
@@ -78,22 +90,25 @@ def run(
         tell(f"{name}: {seconds[name]:.1f} s")
 
     with open_site(folder, profile.size, seed=seed) as site:
+        lap("open")
         client = site.client("researcher", patience=60.0)
         submit_all(client, folder, trials=profile.trials, images=profile.images)
         client.close()
-        _crowd(site, profile)
-        lap("crowd")
         add_agents(site)
         bad = site.keeper.keep(
             agent(site, _BAD_AGENT, Temper(bad=True, labels=ARITHMETIC), threads=1)
         )
         _quickly(site, lambda: _seeded(site), seconds=profile.seed_seconds)
+        _crowd(site, profile)
         lap("start")
-        injected = _storm(site, profile, tell)
+        left = profile.total_seconds - (time.monotonic() - begun) - profile.calm_seconds
+        storm_seconds = max(min(profile.storm_seconds, left), _SHORTEST_STORM)
+        injected = _storm(site, profile, storm_seconds, tell)
         lap("storm")
         _settle(site, profile, [*site.agents, *site.trainers, bad])
         lap("settle")
         operations = site.operations()
+        _quickly(site, lambda: caught_up(site.database), seconds=profile.page_seconds)
         tables = dump(site.database, site.blobs)
         tables.save(folder / "tables.json")
         evidence = Evidence(
@@ -103,6 +118,10 @@ def run(
             offset=time.time() - time.monotonic(),
         )
         found = violations(evidence) + _exits(site)
+        vocabulary = site.direct().vocabulary()
+        found += memory_violations(site.database, tables, vocabulary, seed=seed)
+        if site.mlflow_url is not None:
+            found += page_violations(tables, site.mlflow_url, patience=profile.page_seconds)
         lap("check")
         return Judged(
             violations=found,
@@ -117,18 +136,17 @@ def run(
 
 
 def _crowd(site: Site, profile: Profile) -> None:
-    """Many workers ask one study at once that may run a few; then they go."""
-    first = site.keeper.keep(agent(site, "crowd-first", Temper(labels=CROWD), threads=1))
-    _quickly(site, lambda: _state(site, CROWDED) > 0, seconds=15.0)
-    crowd = site.keeper.keep(agent(site, "crowd", Temper(labels=CROWD), threads=profile.crowd))
-    _quickly(site, lambda: _state(site, CROWDED) == _ENDED, seconds=15.0)
-    for kept in (first, crowd):
-        kept.wanted = False
-        kept.signal(signal.SIGTERM)
-    wait(site, lambda: not (first.alive or crowd.alive), 60, "the crowd to go")
+    """Many requests at once for one study that may run a few trials; then they go."""
+    crowd = agent(site, "crowd", Temper(labels=CROWD), threads=profile.crowd, together=True)
+    site.keeper.keep(crowd)
+    _quickly(site, lambda: _state(site, CROWDED) == _ENDED, seconds=profile.crowd_seconds)
+    crowd.wanted = False
+    crowd.signal(signal.SIGTERM)
 
 
-def _storm(site: Site, profile: Profile, tell: Callable[[str], None]) -> list[Injected]:
+def _storm(
+    site: Site, profile: Profile, seconds: float, tell: Callable[[str], None]
+) -> list[Injected]:
     researcher = Researcher(
         site.client("researcher2"), every=profile.submit_every, trials=profile.submit_trials
     )
@@ -140,7 +158,7 @@ def _storm(site: Site, profile: Profile, tell: Callable[[str], None]) -> list[In
         tell(f"wire: {dict(site.wire.counts)}")
 
     try:
-        return rage(site, profile.plans, seconds=profile.storm_seconds, tell=progress)
+        return rage(site, profile.plans, seconds=seconds, tell=progress)
     finally:
         researcher.end()
 

@@ -156,16 +156,21 @@ def add_agents(site: Site) -> None:
         if from_end == 2 and site.island is not None:
             kept.inside = site.island.inside
         site.agents.append(site.keeper.keep(kept))
+    first = agent(site, "alone", Temper(labels=CROWD), threads=1)
+    site.agents.append(site.keeper.keep(first))
     for place in range(size.trainers):
         site.trainers.append(site.keeper.keep(_trainer(site, f"trainer{place}")))
 
 
-def agent(site: Site, name: str, temper: Temper, *, threads: int, seed: int = 0) -> Kept:
-    """A process of simulated workers, not yet started."""
+def agent(
+    site: Site, name: str, temper: Temper, *, threads: int, seed: int = 0, together: bool = False
+) -> Kept:
+    """A process of simulated workers, not yet started; `together` they are one worker."""
     settings = AgentSettings(
         url=site.wire.url,
         name=name,
         threads=threads,
+        together=together,
         seed=1000 * site.seed + seed,
         lease_seconds=site.size.lease_seconds,
         temper=temper,
@@ -250,7 +255,7 @@ def _server(
 def _trainer(site: Site, name: str) -> Kept:
     command = (
         *_CLI, "worker", "--server", site.wire.url, "--device", "cpu", "--name", name,
-        "--folder", str(site.folder / name), "--label", "trains=images",
+        "--folder", str(site.folder / name), "--label", "trains=images", "--allow-data", "/",
     )  # fmt: skip
     return Kept(name, command, site.folder / f"{name}.log", again=1.0)
 

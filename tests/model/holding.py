@@ -86,7 +86,7 @@ class Holding(Book):
             return 0
         if worker["memory"] < wanted.get("memory_gb", 0) * 1e9 or self.late(study):
             return 0
-        room = [body["capacity"], self._fitting(study, worker, body["worker"])]
+        room = [body["capacity"], self._fitting(study, worker, body)]
         if (limit := wanted.get("max_running")) is not None:
             room.append(limit - self.running([study]))
         if (quota := self.quotas.get(study["owner"])) is not None:
@@ -94,14 +94,13 @@ class Holding(Book):
             room.append(quota - self.running(mine))
         return max(int(min(room)), 0)
 
-    def _fitting(self, study: Row, worker: Row, worker_id: str) -> int:
-        if worker["slots"] == 1:
-            return 1
+    def _fitting(self, study: Row, worker: Row, body: Row) -> int:
+        """What a device has memory for, as far as running out of it has taught."""
         fit = self.fits.get((study["id"], worker["memory"]))
-        if fit is None:
-            return int(worker["slots"])
+        if fit is None or (worker["slots"], body["capacity"]) == (1, 1):
+            return int(body["capacity"])
         live = [a for a in self.attempts.values() if a["ended"] is None]
-        held = [a for a in live if a["study"] == study["id"] and a["worker"] == worker_id]
+        held = [a for a in live if a["study"] == study["id"] and a["worker"] == body["worker"]]
         return int(fit) - len(held)
 
     def _waiting(self, study: Row) -> list[Row]:

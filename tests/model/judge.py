@@ -30,7 +30,7 @@ def judge(
 
     Of several, some order must explain all answers and all rows.
     """
-    broken = violations(before, after, moves=2 * len(calls))
+    broken = violations(before, after, moves=2 * len(calls)) + _unaudited(calls, before, after)
     if len(calls) == 1 and answers[0].status >= 400:
         broken += differences(before, after)
     if broken:
@@ -47,6 +47,25 @@ def judge(
             continue
         return tried
     raise Broken("no order explains it: " + "\n".join(reasons) + _shown(calls, answers))
+
+
+def _unaudited(calls: Sequence[Call], before: Rows, after: Rows) -> list[str]:
+    """What people changed without a line in the audit log."""
+    noted = {row["subject"] for key, row in after.audit.items() if key not in before.audit}
+    changed = set[str]()
+    if any(call.act in ("submit", "pause", "resume", "stop", "delete") for call in calls):
+        keys = before.study.keys() | after.study.keys()
+        changed |= {key for key in keys if _state(before.study, key) != _state(after.study, key)}
+    if any(call.act == "drain" for call in calls):
+        drained = [key for key, row in after.worker.items() if row["state"] == "draining"]
+        changed |= {key for key in drained if _state(before.worker, key) != "draining"}
+    told = {call.path.split("/")[4] for call in calls if call.path.count("/") > 4}
+    told |= after.study.keys() - before.study.keys()
+    return [f"{key} changed, and no one wrote down who did it" for key in changed & told - noted]
+
+
+def _state(rows: dict[Any, Any], key: str) -> Any:
+    return rows[key]["state"] if key in rows else None
 
 
 def agree(book: Holding, rows: Rows) -> None:

@@ -151,9 +151,29 @@ class Machine(RuleBasedStateMachine):
         self._ask(self._worker(WORKERS[number]["name"]), capacity, word)
 
     @precondition(lambda self: self._live())
-    @rule(which=some, saying=st.sampled_from(SAYINGS), what=some, score=st.integers(0, 9))
-    def say(self, which: int, saying: str, what: int, score: int) -> None:
-        self._say(saying, self._pick(self._live(), which), what, score)
+    @rule(which=some, step=some)
+    def beat(self, which: int, step: int) -> None:
+        self._say("heartbeat", self._pick(self._live(), which), step, 0)
+
+    @precondition(lambda self: self._live())
+    @rule(which=some, what=some, score=st.integers(0, 9))
+    def report(self, which: int, what: int, score: int) -> None:
+        self._say("report", self._pick(self._live(), which), what, score)
+
+    @precondition(lambda self: self._live())
+    @rule(which=some, score=st.integers(0, 9))
+    def complete(self, which: int, score: int) -> None:
+        self._say("result", self._pick(self._live(), which), 0, score)
+
+    @precondition(lambda self: self._live())
+    @rule(which=some, cause=st.integers(0, len(CAUSES) - 1))
+    def fail(self, which: int, cause: int) -> None:
+        self._say("failure", self._pick(self._live(), which), cause, 0)
+
+    @precondition(lambda self: self._live())
+    @rule(which=some, what=some)
+    def give_back(self, which: int, what: int) -> None:
+        self._say("release", self._pick(self._live(), which), what, 0)
 
     @precondition(lambda self: self._live())
     @rule(which=some, score=st.integers(0, 9))

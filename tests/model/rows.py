@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,14 +84,19 @@ class Rows:
 
 
 def look(engine: Engine) -> Rows:
-    """Read every table in one transaction."""
+    """Read every table, at a moment when nobody writes."""
     tables: dict[str, dict[Any, Row]] = {}
-    with engine.connect() as connection:
-        for table, names in _KEYS.items():
-            hidden = _VOLATILE.get(table, set())
-            found = connection.exec_driver_sql(f"SELECT * FROM {table}").mappings().all()
-            rows = [{k: _read(k, v) for k, v in row.items() if k not in hidden} for row in found]
-            tables[table] = {_key(row, names): row for row in rows}
+    with closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+        for table, keys in _KEYS.items():
+            cursor.execute(f"SELECT * FROM {table}")
+            names = [column[0] for column in cursor.description or ()]
+            rows = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+            for row in rows:
+                for name in _JSON & row.keys():
+                    row[name] = _read(row[name])
+                for name in _VOLATILE.get(table, ()):
+                    del row[name]
+            tables[table] = {_key(row, keys): row for row in rows}
     return Rows(tables)
 
 
@@ -239,9 +245,9 @@ def _kept(trial: Row) -> Row:
     return {name: value for name, value in trial.items() if name not in _AFTERTHOUGHTS}
 
 
-def _read(name: str, value: Any) -> Any:
+def _read(value: Any) -> Any:
     # PostgreSQL's driver knows JSON by itself, SQLite's does not.
-    return json.loads(value) if name in _JSON and isinstance(value, str) else value
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def _key(row: Row, names: tuple[str, ...]) -> Any:

@@ -22,8 +22,15 @@ from service.contract.errors import (
     TokenNotFound,
     Unauthorized,
 )
-from service.contract.trial import Calibration, EnqueueRequest, StudyState
-from service.contract.worker import WorkerState
+from service.contract.trial import (
+    Calibration,
+    EnqueueRequest,
+    Heartbeat,
+    LeaseRequest,
+    Release,
+    StudyState,
+)
+from service.contract.worker import Registration, WorkerState
 from service.models import Idempotency, Study, Token, Trial, Worker
 from service.ownership import check_speaks, take
 from service.states import move_study
@@ -220,6 +227,31 @@ def test_a_worker_is_spoken_for_by_its_token_until_that_is_worthless(serve: Serv
         session.flush()
         take(session, two, worker)
         check_speaks(two, worker)
+
+
+@one_database
+def test_a_worker_s_trials_are_told_about_with_its_token_only(
+    serve: Serve, definition: Definition
+) -> None:
+    server = serve(token="root")
+    one, two = (_client(server, Scope.WORKER) for _ in range(2))
+    server.client(token="root").submit(definition)
+    worker = one.register(Registration(name="gpu", devices=[])).id
+    with pytest.raises(Forbidden, match="registered with another token"):
+        two.lease(LeaseRequest(worker=worker))
+    [lease] = one.lease(LeaseRequest(worker=worker))
+    foreign: list[Callable[[], object]] = [
+        lambda: two.heartbeat(lease.id, Heartbeat(token=lease.token, step=1)),
+        lambda: two.release(lease.id, Release(token=lease.token)),
+        lambda: two.register(Registration(name="gpu", devices=[])),
+    ]
+    for told in foreign:
+        with pytest.raises(Forbidden):
+            told()
+    assert one.heartbeat(lease.id, Heartbeat(token=lease.token, step=1)).action == "continue"
+    server.client(token="root").release(lease.id, Release(token=lease.token))
+    actions = [entry.action for entry in server.client(token="root").audit()]
+    assert actions == ["study.create"]
 
 
 def _only_token_id(session: Any) -> str:

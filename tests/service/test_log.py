@@ -67,6 +67,7 @@ def test_a_value_from_outside_stays_one_value_on_one_line(evil: str) -> None:
 
 
 def test_a_message_is_one_line_and_its_traceback_follows() -> None:
+    failed = record("fine")
     try:
         int("no")
     except ValueError:

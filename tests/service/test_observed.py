@@ -12,10 +12,12 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from service.app import create_app
+from service.cli.log import EventFormatter
 from service.contract.vocabulary import Vocabulary
 from service.settings import Settings
 
 ACCESS = "service.api.observed"
+Lines = Callable[[], list[tuple[str, str]]]
 
 
 @pytest.fixture
@@ -30,10 +32,8 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, str]]]:
+def lines(caplog: pytest.LogCaptureFixture) -> Iterator[Lines]:
     """(level, line as an operator reads it) of every request so far; the oldest first."""
-    from service.cli.log import EventFormatter
-
     caplog.set_level(logging.DEBUG, ACCESS)
     written: list[tuple[str, str]] = []
 
@@ -46,9 +46,6 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, str]
     logger.addHandler(reader := Reader())
     yield lambda: written
     logger.removeHandler(reader)
-
-
-Lines = Callable[[], list[tuple[str, str]]]
 
 
 def figure(client: TestClient, name: str) -> float:
@@ -87,12 +84,14 @@ def test_every_answer_names_its_request_also_refusals_and_bugs(
     def bug() -> None:
         raise KeyError("a bug")
 
+    names = []
     for path, status in (("/nowhere", 404), ("/api/v1/studies/none", 404), ("/bug", 500)):
         answer = client.get(path)
         assert answer.status_code == status
-        assert re.fullmatch(r"[0-9a-f]{16}", answer.headers["x-request-id"])
+        names.append(answer.headers["x-request-id"])
+        assert re.fullmatch(r"[0-9a-f]{16}", names[-1])
     assert "KeyError: 'a bug'" in lines()[-1][1]
-    assert answer.headers["x-request-id"] in lines()[-1][1]
+    assert names[-1] in lines()[-1][1]
     assert figure(client, 'srtune_rejected_total{status="404"}') == 2
     assert figure(client, 'srtune_rejected_total{status="500"}') == 1
 

@@ -34,6 +34,8 @@ def test_a_connection_that_froze_in_the_pool_is_replaced(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres, "_ANSWER", 1)
+    # One that answered a moment ago would be lent unasked.
+    monkeypatch.setattr(postgres, "_QUIET", 0.0)
     frozen = backend(database)
     os.kill(frozen, signal.SIGSTOP)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -191,22 +190,16 @@ def test_workers_that_report_while_it_ends_hear_what_was_kept(data: Path) -> Non
     assert set(acknowledged) <= there
 
 
-def test_its_lines_are_json_when_asked(data: Path, tmp_path: Path) -> None:
+def test_its_lines_are_json_and_a_second_signal_does_no_harm(data: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with serving(data, "--log-json", log=log) as process:
         headers = {"x-request-id": "from-a-test"}
         body = {"name": "w", "devices": []}
         httpx2.post(f"{url(process)}/api/v1/workers", json=body, headers=headers)
-        process.send_signal(signal.SIGTERM)
-        process.wait(PATIENCE)
+        for _ in range(3):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.1)
+        assert process.wait(PATIENCE) == 0
     events = [json.loads(line) for line in log.read_text().splitlines()]
     answered = next(event for event in events if event.get("request") == "from-a-test")
     assert {"message": "answered", "route": "/workers", "status": 200}.items() <= answered.items()
-
-
-def test_a_second_signal_does_not_make_it_worse(data: Path) -> None:
-    with serving(data) as process:
-        for _ in range(3):
-            os.kill(process.pid, signal.SIGTERM)
-            time.sleep(0.1)
-        assert process.wait(PATIENCE) == 0

@@ -54,14 +54,16 @@ def test_an_invalid_study_is_refused_with_every_problem(bench: Bench) -> None:
 
 
 def test_a_key_remembers_its_answer_and_refuses_another_body(bench: Bench) -> None:
-    key = studies.Key("k1", b"body")
+    key = once.Key("k1", LOCAL, "POST", "/studies", b"body")
     with bench.database.writing() as session:
-        assert studies.remembered(session, key) is None
-        studies.remember(session, key, {"id": "s1"})
+        assert once.remembered(session, key) is None
+        once.remember(session, key, {"id": "s1"})
     with bench.database.writing() as session:
-        assert studies.remembered(session, key) == {"id": "s1"}
+        assert once.remembered(session, key) == once.Remembered({"id": "s1"})
         with pytest.raises(KeyReused):
-            studies.remembered(session, studies.Key("k1", b"other body"))
+            once.remembered(session, replace(key, body=b"other body"))
+        for other in ({"method": "DELETE"}, {"path": "/tokens"}, {"caller": OPERATOR}):
+            assert once.remembered(session, replace(key, **other)) is None
 
 
 def test_a_name_means_the_newest_study_of_that_name(bench: Bench) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
 import time
-import weakref
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from tests.workers import tiny_training as tiny
 from tests.workers.agents import long, new_agent, wait, working
 from tests.workers.small_service import SmallService
 from workers.allowance import Allowance
+from workers.checkpoint import TrainState
 
 
 @pytest.fixture(scope="module")
@@ -89,32 +90,43 @@ def test_rungs_passed_in_silence_are_reported_together(
 
 
 class Greedy(tiny.Narrow):
-    """Networks of which the first does not fit into memory."""
+    """Networks that run out of memory once, some steps into a training."""
 
     def __init__(self) -> None:
-        self.ballast: weakref.ref[torch.Tensor] | None = None
-        self.still_held: bool | None = None
+        self.passes = 0
 
     def feature_network(self, source: FeatureSource) -> FeatureNetwork:
-        if self.ballast is None:
-            ballast = torch.zeros(1 << 20)
-            self.ballast = weakref.ref(ballast)
+        found = super().feature_network(source)
+        first = next(part for part in found.modules() if isinstance(part, torch.nn.Conv2d))
+        first.register_forward_pre_hook(self._count)
+        return found
+
+    def _count(self, *_: object) -> None:
+        self.passes += 1
+        if self.passes == 5:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
-        self.still_held = self.ballast() is not None
-        return super().feature_network(source)
 
 
-def test_a_trial_out_of_memory_leaves_the_memory_to_the_next(
+def trainings() -> int:
+    """States of trainings in memory, those that only wait to be collected included."""
+    return sum(type(thing) is TrainState for thing in gc.get_objects())
+
+
+def test_a_trial_out_of_memory_gives_it_back_at_once_and_the_next_is_trained(
     service: SmallService, photos: Path, tmp_path: Path
 ) -> None:
     definition, greedy = tiny.define(photos), Greedy()
     service.offer(tiny.job(definition))
     service.offer(tiny.job(definition, uid="u2"))
-    with working(new_agent(service, tmp_path, pretrained=greedy)):
+    service.refuse["failure"] = (503, "Unavailable")  # others train on meanwhile
+    with working(new_agent(service, tmp_path, pretrained=greedy)) as agent:
+        wait(lambda: agent.sessions and agent.sessions[0].waiting)
+        assert greedy.passes == 5
+        assert trainings() == 0
+        del service.refuse["failure"]
         wait(lambda: "result" in service.kinds())
     assert service.last("failure")["cause"] == FailureCause.OUT_OF_MEMORY
     assert service.last("failure")["token"] == 1
-    assert greedy.still_held is False
 
 
 def test_a_worker_tells_which_study_it_has_at_hand(

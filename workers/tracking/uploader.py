@@ -71,7 +71,7 @@ class Uploader:
         self._stopping.set()
         self._wake.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=10)
+            self._thread.join(timeout=3)
 
     def _run(self) -> None:
         pause = self._every

@@ -18,17 +18,17 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from service.contract.errors import InvalidRequest
-from service.contract.study import StudyDefinition
-from service.contract.trial import Calibration
-from service.contract.vocabulary import Vocabulary
-from service.tuner.observation import Observation
 
 if TYPE_CHECKING:
+    from service.contract.study import StudyDefinition
+    from service.contract.trial import Calibration
+    from service.contract.vocabulary import Vocabulary
     from service.tuner.mind import Proposal
+    from service.tuner.observation import Observation
 
 logger = logging.getLogger(__name__)
 
-_LAUNCH = "import sys; from service.tuner.process import serve; serve(int(sys.argv[1]))"
+_LAUNCH = "import sys; from service.sampler import serve; serve(int(sys.argv[1]))"
 _PATIENCE = 2.0
 # One thread each: the sampler must leave the other cores to the requests.
 _ALONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -39,14 +39,13 @@ class MindLost(Exception):
 
 
 class SamplerProcess:
-    """A `Thinker` whose thoughts are another process's; started by the first call.
+    """A `Thinker` whose thoughts are another process's; started by `begin` or the first call.
 
     Any call may raise MindLost: every study has to be met and told again then. For one thread at a
     time; `close` may come from any.
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
+    def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
         self._pipe: Connection[Any, Any] | None = None
         self._closed = False
@@ -57,8 +56,19 @@ class SamplerProcess:
         """Of the process; None before the first call."""
         return None if self._child is None else self._child.pid
 
-    def meet(self, study: str, definition: StudyDefinition, calibration: Calibration) -> None:
-        self._call("meet", study, definition, calibration)
+    def begin(self) -> None:
+        """Start the process; returns at once, while it imports what it needs."""
+        if self._pipe is None:
+            self._start()
+
+    def meet(
+        self,
+        study: str,
+        definition: StudyDefinition,
+        vocabulary: Vocabulary,
+        calibration: Calibration,
+    ) -> None:
+        self._call("meet", study, definition, vocabulary, calibration)
 
     def tell(self, study: str, observations: Sequence[Observation]) -> None:
         self._call("tell", study, observations)
@@ -104,7 +114,6 @@ class SamplerProcess:
                 env=os.environ | _ALONE | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
         self._pipe = Connection(ours.detach())
-        self._pipe.send(self._vocabulary)
         return self._pipe
 
     def _bury(self) -> None:
@@ -126,7 +135,7 @@ def serve(descriptor: int) -> None:
 
     with Connection(descriptor) as pipe:
         try:
-            mind = Mind(pipe.recv())
+            mind = Mind()
             while True:
                 name, arguments = pipe.recv()
                 pipe.send(_answer(mind, name, arguments))
