@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-long check audit format docs pictures clean
+.PHONY: demo test test-long mutations check audit format docs pictures clean
 
 ## A study on real photographs, from nothing to weights to take home (under 15 minutes).
 demo: $(READY)
@@ -17,6 +17,10 @@ test: $(READY)
 ## The long profiles: the model test's 20,000 steps and the chaos with its full counts (hours).
 test-long: $(READY)
 	$(BIN)/python -m pytest -m long --timeout 14400 -s $(TESTS)
+
+## Takes one safeguard after the other out of a copy; each must turn a test red (10 minutes).
+mutations: $(READY)
+	$(BIN)/python -m tests.mutations.run $(MUTANTS)
 
 ## What must be clean before a commit.
 check: $(READY)

@@ -38,11 +38,11 @@ from service.ledger import Ledger
 from service.proposer import Memories, propose
 from service.pulse import Pulse
 from service.reaper import clear_litter, sweep
+from service.sampler import SamplerProcess
 from service.schema import upgrade
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.tokens import check_binding
-from service.sampler import SamplerProcess
 
 _PROPOSE_SECONDS = 0.5
 #: It is woken by every lease, and looks at its studies no more often than this.
@@ -93,12 +93,14 @@ def create_app(
     vocabulary: Vocabulary,
     *,
     open_lab_book: OpenLabBook = without_lab_book,
+    sampler: SamplerProcess | None = None,
     migrate: bool = True,
     background: bool = True,
 ) -> FastAPI:
     """The application; it opens its database when it starts and closes it when it ends.
 
     `open_lab_book` is entered with settings, database and vocabulary once the database is there.
+    `sampler` may have begun already; the application closes it.
     `background=False` runs neither proposer nor reaper, for whoever calls them himself.
     """
 
@@ -112,6 +114,7 @@ def create_app(
                 settings,
                 vocabulary,
                 open_lab_book,
+                SamplerProcess() if sampler is None else sampler,
                 migrate=migrate,
                 background=background,
             )
@@ -150,6 +153,7 @@ def _start(
     settings: Settings,
     vocabulary: Vocabulary,
     open_lab_book: OpenLabBook,
+    sampler: SamplerProcess,
     *,
     migrate: bool,
     background: bool,

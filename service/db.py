@@ -185,8 +185,11 @@ def clock(session: Session) -> ColumnElement[float]:
 
 
 def set_now(session: Session, at: float) -> None:
-    """Let `now` be what `clock` said in this transaction; the first word counts."""
-    session.info.setdefault(_NOW, float(at))
+    """Let `now` be what `clock` said in this transaction; it never goes back.
+
+    Whoever waited for a lock and then begins something says it again: time went by meanwhile.
+    """
+    session.info[_NOW] = max(float(at), session.info.get(_NOW, 0.0))
 
 
 def at_end(session: Session, key: str, act: Callable[[], None]) -> None:

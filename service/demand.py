@@ -15,6 +15,14 @@ _WINDOW_SECONDS = 2.0
 _RESERVE_SECONDS = 1.0
 
 
+@dataclass(frozen=True)
+class Slots:
+    """Places for trials of a study at workers that are there, and how many of them are free."""
+
+    live: int
+    idle: int
+
+
 @dataclass
 class Demand:
     """How fast one study's trials are leased, as seen from its numbers."""
@@ -37,13 +45,19 @@ class Demand:
         (first, before), (last, leased) = self._seen[0], self._seen[-1]
         return (leased - before) / max(last - first, _WINDOW_SECONDS)
 
-    def depth(self, ahead: int, slots: Callable[[], int]) -> int:
+    def depth(self, ahead: int, *, waiting: int, slots: Callable[[], Slots]) -> int:
         """Proposals to keep ready; `ahead` unless trials are taken faster than that.
 
-        With no more than `ahead` slots it is always `ahead`: proposals then depend on the order of
-        leases and ends alone.
+        Or unless none is `waiting` while more slots are idle: then one for each. With no more than
+        `ahead` slots it is always `ahead`: proposals then depend on the order of leases and ends
+        alone.
         """
-        wanted = min(math.ceil(self.rate * _RESERVE_SECONDS), DEEPEST)
-        if wanted <= ahead or slots() <= ahead:
+        wanted = math.ceil(self.rate * _RESERVE_SECONDS)
+        if wanted <= ahead and waiting:
             return ahead
-        return wanted
+        there = slots()
+        if there.live <= ahead:
+            return ahead
+        if not waiting:
+            wanted = max(wanted, there.idle)
+        return max(min(wanted, DEEPEST), ahead)

@@ -181,22 +181,27 @@ def _take(
 
 def _waiting(session: Session, study: Study, wanted: int) -> deque[Trial]:
     """The first trials of the study's queue, kept for this transaction."""
-    found = select(Trial).where(
+    # The clock again: the study's lock may have been waited for, and an attempt must not begin
+    # before another has ended that held the lock meanwhile.
+    found = select(Trial, clock(session)).where(
         Trial.study_id == study.id,
         Trial.state == TrialState.QUEUED,
         Trial.not_before <= now(session),
     )
     if study.interrupted:
         found = found.order_by(case((Trial.token > 0, 0), else_=1))
-    return deque(
-        session.scalars(
-            found.order_by(Trial.number)
-            .limit(wanted)
-            .options(defer(Trial.coordinates), defer(Trial.metrics))
-            .with_for_update(skip_locked=True)
-            .execution_options(populate_existing=True)
-        )
+    rows = session.execute(
+        found.order_by(Trial.number)
+        .limit(wanted)
+        .options(defer(Trial.coordinates), defer(Trial.metrics))
+        .with_for_update(skip_locked=True, of=Trial)
+        .execution_options(populate_existing=True)
     )
+    waiting: deque[Trial] = deque()
+    for trial, at in rows:
+        set_now(session, at)
+        waiting.append(trial)
+    return waiting
 
 
 def _grant(

@@ -85,7 +85,7 @@ def connect(*arguments: Any, **options: Any) -> Connection:
     return Connection.connect(*arguments, **{**_OPTIONS, "options": f"{limits} {given}", **options})
 
 
-def alive(connection: Connection, ask: Callable[[Connection], bool]) -> bool:
+def alive(connection: Connection, ask: Callable[[Any], bool]) -> bool:
     """Whether a connection from the pool still works; asked only where it was quiet for a while.
 
     The question costs a round trip, which a busy service would pay with every transaction.

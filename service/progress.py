@@ -13,6 +13,7 @@ from service.contract.trial import Progress, StudyState, TrialKind, TrialState
 from service.contract.worker import WorkerState
 from service.db import READING, now
 from service.models import Study, Trial, Worker
+from service.placement import suits
 from service.scores import device_seconds
 from service.states import STUDY_ENDS, TRIAL_ENDS
 
@@ -55,14 +56,9 @@ def progress(session: Session, study: Study) -> Progress:
 
 def live_slots(session: Session, study: Study) -> int:
     """Slots of the workers that could train this study now."""
-    labels = study.parsed().labels.items()
-    return sum(
-        slots
-        for slots, carried in session.execute(
-            select(Worker.slots, Worker.labels).where(Worker.state == WorkerState.ACTIVE)
-        )
-        if labels <= carried.items()
-    )
+    definition = study.parsed()
+    there = session.scalars(select(Worker).where(Worker.state == WorkerState.ACTIVE))
+    return sum(worker.slots for worker in there if suits(worker, definition))
 
 
 def _tally(session: Session, study: Study) -> _Tally:

@@ -3,9 +3,10 @@
 Normally proposal n is made once trial n - ahead was leased, and sees exactly the results that were
 in by then. So what is proposed depends on the order of leases and ends, never on when this thread
 runs; with one worker it depends on the study's seed alone, across restarts too. Where more than
-`ahead` slots take more than `ahead` trials a second the queue is kept as deep as a second lasts, by
-batches of one fit each, from all results that are in. What waits at the front of the queue and is
-older than four times the depth, counted in leases and ends, is thought up again under its number.
+`ahead` slots take more than `ahead` trials a second the queue is kept as deep as a second lasts,
+and where it ran empty there is one for every idle slot: batches of one fit each, from all results
+that are in. What waits at the front of the queue and is older than four times the depth, counted in
+leases and ends, is thought up again under its number.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from service.contract.errors import InvalidRequest, StudyNotFound
 from service.contract.trial import StudyState, TrialKind, TrialState
 from service.contract.vocabulary import Vocabulary
 from service.db import Database, try_lock
-from service.demand import DEEPEST
+from service.demand import DEEPEST, Slots
 from service.memories import Memories
 from service.models import Study, Trial
 from service.phases import overspent
 from service.progress import live_slots
 from service.queue import add
-from service.states import locked, touch
 from service.sampler import MindLost
+from service.states import locked, touch
 
 if TYPE_CHECKING:
     from service.tuner.mind import Proposal
@@ -115,7 +116,7 @@ def _planned(session: Session, study: Study, memories: Memories) -> _Plan | None
     line = _line(session, study)
     demand = memories.demand(study.id)
     demand.note(study.next_number - len(line))
-    depth = demand.depth(ahead, partial(live_slots, session, study))
+    depth = demand.depth(ahead, waiting=len(line), slots=partial(_slots, session, study))
     stale = [
         row.number
         for row in line[:depth]
@@ -133,6 +134,12 @@ def _planned(session: Session, study: Study, memories: Memories) -> _Plan | None
         memories.settle(study)
         return None
     return plan
+
+
+def _slots(session: Session, study: Study) -> Slots:
+    live = live_slots(session, study)
+    taken = session.scalar(select(func.sum(Study.running))) or 0
+    return Slots(live, max(live - taken, 0))
 
 
 def _room(session: Session, study: Study) -> int:

@@ -28,20 +28,17 @@ from workers.checkpoint import write
 from workers.course import Course, open_course
 from workers.delivery import Courier, News, Parcel, Tell, Upload, report
 from workers.device import free_memory
-from workers.evaluate import metric_names, samples, score
+from workers.evaluate import metric_names
+from workers.exhibit import exhibited
 from workers.failures import cause_of, sentence
 from workers.heartbeat import Holding
 from workers.metrics import prepare
 from workers.start import save_start
-from workers.tracking.images import png, sr_key, tile, tile_key
 from workers.tracking.spool import Spool
 from workers.tracking.system import SystemMeter
 from workers.trainer import Event
 
 logger = logging.getLogger(__name__)
-
-#: Validation images shown in the lab book.
-SHOWN = 3
 
 
 class _Sent(NamedTuple):
@@ -88,7 +85,7 @@ class Session:
             return
         failure = self._step()
         if failure is not None:
-            pass
+            self._let_go()
             self._fail(*failure)
 
     def _step(self) -> tuple[FailureCause, str] | None:
@@ -172,21 +169,10 @@ class Session:
 
     def _score(self, *, final: bool) -> Metrics:
         """Scores of the present generator, noted as curves and pictures."""
-        course, definition = self._opened(), self.job.definition
-        scale, step = definition.data.scale, course.state.step
+        state, definition = self._opened().state, self.job.definition
         images = self._bench.photos(definition.data).validation
-        names = metric_names(definition, final=final)
-        table = score(course.state.scored, images, names, scale=scale)
-        found = table.means
-        self._log({f"val/{name}": value for name, value in found.items()}, step)
-        if self._spool is not None:
-            self._spool.file(f"scores/step-{step:07d}.csv", table.csv())
-            shown = samples(course.state.scored, images[:SHOWN], scale=scale)
-            for photo, sample in enumerate(shown):
-                self._spool.image(
-                    tile_key(photo), step, tile(sample.lr, sample.bicubic, sample.sr, sample.hr)
-                )
-                self._spool.image(sr_key(photo), step, png(sample.sr))
+        found = exhibited(state, definition, images, self._spool, final=final)
+        self._log({f"val/{name}": value for name, value in found.items()}, state.step)
         return found
 
     def _log(self, values: Mapping[str, float], step: int) -> None:

@@ -96,13 +96,17 @@ def run(settings: Settings, bound: socket) -> None:
 
     words = VocabularyFile(settings.data)
     words.begin()  # takes seconds where it is new; meanwhile we import the rest
+    from service.sampler import SamplerProcess
+
+    sampler = SamplerProcess()
+    sampler.begin()  # imports its half while we import ours
 
     from service.app import create_app
     from service.cli.errors import StackFailed
     from service.cli.server import Server
     from service.edge.patience import room_for_connections
 
-    inner = create_app(settings, words.read(), open_lab_book=_lab_book(settings))
+    inner = create_app(settings, words.read(), open_lab_book=_lab_book(settings), sampler=sampler)
     app = _Remembering(inner)
     server = Server(
         app,

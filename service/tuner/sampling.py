@@ -47,7 +47,10 @@ class Asked:
     """
 
     def __init__(
-        self, search: Search, distributions: dict[str, BaseDistribution], directions: list[Direction]
+        self,
+        search: Search,
+        distributions: dict[str, BaseDistribution],
+        directions: list[Direction],
     ) -> None:
         self._search = search
         self._distributions = distributions

@@ -103,7 +103,9 @@ class SimulatedWorker(threading.Thread):
     ) -> None:
         super().__init__(name=f"{settings.name}.{place}", daemon=True)
         self.known_as = f"{settings.name}.0" if settings.together else self.name
-        self._registered = threading.Event() if first is None else first._registered
+        self._registered: threading.Event = (
+            threading.Event() if first is None else first._registered
+        )
         self._first = first
         self.settings, self.folder, self.stopping = settings, folder, stopping
         self.error: Exception | None = None

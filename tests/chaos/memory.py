@@ -37,7 +37,16 @@ class Listener:
     def __init__(self) -> None:
         self.told: dict[str, list[Observation]] = defaultdict(list)
 
-    def meet(self, study: str, definition: StudyDefinition, calibration: Calibration) -> None:
+    def begin(self) -> None:
+        return
+
+    def meet(
+        self,
+        study: str,
+        definition: StudyDefinition,
+        vocabulary: Vocabulary,
+        calibration: Calibration,
+    ) -> None:
         self.told[study] = []
 
     def tell(self, study: str, observations: Sequence[Observation]) -> None:

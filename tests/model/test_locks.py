@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import select
 
 from service import attempts, dispatch
-from service.contract.errors import Unavailable
 from service.contract.trial import LeaseRequest
 from service.db import Database
 from service.models import Study
@@ -100,18 +99,3 @@ def test_a_lease_that_was_prolonged_since_the_reaper_looked_does_not_lapse(pair:
         lapsed = attempts.lapse(session, uid, vocabulary=vocabulary(), max_attempts=MAX_ATTEMPTS)
     assert not lapsed
     assert look(pair.engine).trial[uid]["state"] == "leased"
-
-
-def test_a_database_that_broke_off_a_commit_is_written_again_by_the_next(pair: Pair) -> None:
-    database = pair.replicas[0].database
-    commit, broken = database.engine.dialect.do_commit, database.engine.dialect.loaded_dbapi
-
-    def full(_connection: object) -> None:
-        raise broken.OperationalError("the disk is full")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database.engine.dialect, "do_commit", full)
-        with pytest.raises(Unavailable), database.writing() as session:
-            session.execute(Study.__table__.delete())
-    assert database.engine.dialect.do_commit == commit
-    assert pair.study() in look(pair.engine).study

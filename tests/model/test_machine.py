@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.home import Home
 from tests.model.machine import Machine
 
 logger = logging.getLogger(__name__)
+#: Whoever only wants to know whether it fails need not wait for the smallest example.
+_PHASES = set(Phase) - ({Phase.shrink} if "SRTUNE_NO_SHRINKING" in os.environ else set[Phase]())
 
 
 def _play(home: Home, backend: str, *, examples: int, steps: int) -> None:
@@ -29,6 +32,7 @@ def _play(home: Home, backend: str, *, examples: int, steps: int) -> None:
             deadline=None,
             suppress_health_check=list(HealthCheck),
             print_blob=True,
+            phases=_PHASES,
         ),
     )
 

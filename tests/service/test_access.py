@@ -424,3 +424,18 @@ def test_the_log_is_read_page_by_page(serve: Serve) -> None:
     for wrong in ("x", "-1", "9" * 30, "١"):
         assert server.http("GET", f"/api/v1/audit?cursor={wrong}").status_code == 422
     assert time.time() - server.client().audit()[0].at < 60.0
+
+
+@one_database
+def test_a_client_that_asks_too_often_is_slowed_down_and_not_failed(serve: Serve) -> None:
+    server = serve(rate=2.0)
+    patient = Client(server.url, patience=30.0)
+    begun = time.monotonic()
+    for _ in range(6):
+        patient.studies()
+    patient.close()
+    # Four at once, then each has to wait as long as the service said.
+    assert time.monotonic() - begun > 1.0
+    with pytest.raises(RateLimited, match="slow down"):
+        for _ in range(20):
+            server.client().studies()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -38,6 +39,9 @@ Srtune = Callable[..., Ran]
 def srtune(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Srtune:
     """Run a command in this process, as the entry point does."""
     monkeypatch.setenv("SRTUNE_DEBUG", "")  # put back after a test that sets it
+    # A command that logs would leave a handler behind that writes to this test's closed stderr.
+    monkeypatch.setattr(logging.root, "handlers", logging.root.handlers)
+    monkeypatch.setattr(logging.root, "level", logging.root.level)
 
     def run(*arguments: str) -> Ran:
         monkeypatch.setattr(sys, "argv", ["srtune", *arguments])

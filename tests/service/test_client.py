@@ -183,8 +183,8 @@ def test_a_point_is_queued_released_failed_and_listed(
     failure = Failure(token=lease.token, cause=FailureCause.DIVERGED, message="NaN in edge")
     client.fail(lease.id, failure)
     failed = client.trial(study.id, 1)
-    assert (failed.state, failed.reason) == (TrialState.FAILED, "diverged: NaN in edge")
-    assert [attempt.outcome for attempt in failed.attempts] == ["released", "failed"]
+    assert (failed.state, failed.reason) == (TrialState.DIVERGED, "diverged: NaN in edge")
+    assert [attempt.outcome for attempt in failed.attempts] == ["released", "diverged"]
     assert client.drain(worker).state == "draining"
     assert client.lease(LeaseRequest(worker=worker)) == []
 

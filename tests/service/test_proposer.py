@@ -25,9 +25,9 @@ from service.contract.trial import (
 from service.db import Database
 from service.models import Study, Trial
 from service.proposer import Memories, propose
+from service.sampler import SamplerProcess
 from service.tuner import Observation
 from service.tuner.mind import Mind, Proposal
-from service.sampler import SamplerProcess
 
 Bench = Any
 

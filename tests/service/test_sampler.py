@@ -15,9 +15,9 @@ from service.contract.errors import InvalidRequest
 from service.contract.study import Data, Model, Search, StudyDefinition, Term
 from service.contract.trial import Calibration
 from service.contract.vocabulary import Vocabulary
+from service.sampler import MindLost, SamplerProcess
 from service.tuner import Observation
 from service.tuner.mind import Mind
-from service.sampler import MindLost, SamplerProcess
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 NORMS = {"l1": 2.0, "content": 40.0, "edge": 0.5}
@@ -64,9 +64,7 @@ def test_it_proposes_what_a_mind_in_this_process_does(
     assert sampler.pid not in (None, os.getpid())
 
 
-def test_what_it_cannot_do_is_raised_here(
-    sampler: SamplerProcess, vocabulary: Vocabulary
-) -> None:
+def test_what_it_cannot_do_is_raised_here(sampler: SamplerProcess, vocabulary: Vocabulary) -> None:
     useless = CALIBRATION.model_copy(update={"norms": {"l1": 2.0}})
     with pytest.raises(InvalidRequest, match="no gradient norm of content"):
         sampler.meet("one", DEFINITION, vocabulary, useless)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
-from service import studies, trials
+from service import once, studies, trials
+from service.contract.access import LOCAL, OPERATOR
 from service.contract.errors import (
     IllegalMove,
     InvalidRequest,
@@ -62,7 +64,12 @@ def test_a_key_remembers_its_answer_and_refuses_another_body(bench: Bench) -> No
         assert once.remembered(session, key) == once.Remembered({"id": "s1"})
         with pytest.raises(KeyReused):
             once.remembered(session, replace(key, body=b"other body"))
-        for other in ({"method": "DELETE"}, {"path": "/tokens"}, {"caller": OPERATOR}):
+        others: list[dict[str, Any]] = [
+            {"method": "DELETE"},
+            {"path": "/tokens"},
+            {"caller": OPERATOR},
+        ]
+        for other in others:
             assert once.remembered(session, replace(key, **other)) is None
 
 

@@ -42,11 +42,11 @@ def working(agent: Agent) -> Iterator[Agent]:
     thread.start()
     yield agent
     agent.stop()
-    thread.join(30)
+    thread.join(60)
     assert not thread.is_alive()
 
 
-def wait(condition: Callable[[], object], seconds: float = 30) -> None:
+def wait(condition: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

@@ -75,12 +75,13 @@ def test_a_worker_that_was_cut_off_stops_as_soon_as_it_hears_that_the_lease_is_l
 def test_rungs_passed_in_silence_are_reported_together(
     service: SmallService, photos: Path, tmp_path: Path
 ) -> None:
+    service.expires_in = 1000.0  # so that nothing waits, however slow this machine is
     rungs = {"steps": 100_000, "rungs": [0.0002, 0.0004, 0.0006, 0.0008]}
     service.offer(tiny.job(tiny.define(photos, training=rungs)))
     with working(new_agent(service, tmp_path)) as agent:
         wait(lambda: "reports" in service.kinds())
         service.away = True
-        wait(lambda: agent.sessions[0].holding.step > 85)
+        wait(lambda: agent.sessions[0].holding.step > 85, 120)
         service.away = False
         wait(lambda: service.last("reports")["step"] == 80)
     reports = [body for kind, body in service.told if kind == "reports"]
