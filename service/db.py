@@ -130,6 +130,20 @@ class Database:
             if self.sqlite:
                 connection.exec_driver_sql("PRAGMA foreign_keys=ON")
 
+    @contextmanager
+    def alone(self, name: str) -> Iterator[bool]:
+        """Whether this process is the only one that does what is called so, until the block ends.
+
+        Holds no transaction; a process that dies lets go of it with its connection.
+        """
+        if self.sqlite:
+            yield True  # there is one service process
+            return
+        key = func.hashtextextended(name, 0)
+        with _translated(), self._unhurried.connect() as connection:
+            held = connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield bool(held.execute(select(func.pg_try_advisory_lock(key))).scalar_one())
+
     def close(self) -> None:
         self.engine.dispose()
 

@@ -21,7 +21,7 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from service.contract.errors import InvalidRequest, StudyNotFound
-from service.contract.trial import StudyState, TrialKind, TrialState
+from service.contract.trial import StudyState, TrialState
 from service.contract.vocabulary import Vocabulary
 from service.db import Database, try_lock
 from service.demand import DEEPEST, Slots
@@ -29,7 +29,7 @@ from service.memories import Memories
 from service.models import Study, Trial
 from service.phases import overspent
 from service.progress import live_slots
-from service.queue import add
+from service.queue import enqueue_all
 from service.sampler import MindLost
 from service.states import locked, touch
 
@@ -185,21 +185,15 @@ def _record(database: Database, study_id: str, plan: _Plan, proposals: Sequence[
         if plan.stale and study.state is StudyState.ACTIVE:
             _replace(session, study, plan, by_number)
         if study.next_number == plan.first:
-            for number in range(plan.first, plan.first + min(plan.new, room)):
-                _queue(session, study, by_number[number], plan.clock)
-
-
-def _queue(session: Session, study: Study, proposal: Proposal, clock: int) -> None:
-    trial = add(
-        session,
-        study,
-        kind=TrialKind.SEARCH,
-        origin="sampler",
-        seed=study.parsed().training.seed,
-        point=proposal.point,
-        coordinates=dict(proposal.coordinates),
-    )
-    trial.proposed_clock = clock
+            numbers = range(plan.first, plan.first + min(plan.new, room))
+            enqueue_all(
+                session,
+                study,
+                [(by_number[n].point, by_number[n].coordinates) for n in numbers],
+                origin="sampler",
+                seed=study.parsed().training.seed,
+                proposed_clock=plan.clock,
+            )
 
 
 def _replace(session: Session, study: Study, plan: _Plan, proposals: dict[int, Proposal]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from service.contract.trial import TrialKind, TrialState
@@ -26,52 +27,63 @@ def enqueue(
     note: str = "",
 ) -> Trial:
     """Add a trial under the study's next number; the caller holds the study locked."""
-    trial = add(
-        session,
-        study,
-        kind=kind,
-        origin=origin,
-        seed=seed,
-        point=point,
-        coordinates=coordinates,
-        note=note,
-    )
+    row = _row(study, kind, origin, seed, point, coordinates, at=now(session))
+    trial = Trial(**row, note=note)
+    session.add(trial)
     session.flush()
     return trial
 
 
-def add(
+def enqueue_all(
     session: Session,
     study: Study,
+    points: Sequence[tuple[Point, dict[str, Any]]],
     *,
+    origin: str,
+    seed: int,
+    proposed_clock: int,
+) -> None:
+    """Add search trials at these points and coordinates, in one statement and without objects."""
+    at = now(session)
+    rows = [
+        _row(study, TrialKind.SEARCH, origin, seed, point, coordinates, at=at)
+        | {"proposed_clock": proposed_clock}
+        for point, coordinates in points
+    ]
+    if rows:
+        session.execute(insert(Trial), rows)
+
+
+def _row(
+    study: Study,
     kind: TrialKind,
     origin: str,
     seed: int,
-    point: Point | None = None,
-    coordinates: dict[str, Any] | None = None,
-    note: str = "",
-) -> Trial:
-    """`enqueue` without telling the database yet: many trials then go in one statement."""
-    trial = Trial(
-        uid=f"{study.id}-{study.next_number}",
-        study_id=study.id,
-        number=study.next_number,
-        kind=kind,
-        origin=origin,
-        note=note,
-        state=TrialState.QUEUED,
-        seed=seed,
-        coordinates=coordinates,
-        shares=point.shares if point else {},
-        weights=point.weights if point else {},
-        created=now(session),
-    )
+    point: Point | None,
+    coordinates: dict[str, Any] | None,
+    *,
+    at: float,
+) -> dict[str, Any]:
+    """The columns of the study's next trial, which it then counts."""
+    number = study.next_number
     study.next_number += 1
     study.unfinished += 1
     study.searched += kind is TrialKind.SEARCH
-    session.add(trial)
-    touch(study, trial)
-    return trial
+    touch(study)
+    return {
+        "uid": f"{study.id}-{number}",
+        "study_id": study.id,
+        "number": number,
+        "kind": kind,
+        "origin": origin,
+        "state": TrialState.QUEUED,
+        "seed": seed,
+        "coordinates": coordinates,
+        "shares": point.shares if point else {},
+        "weights": point.weights if point else {},
+        "created": at,
+        "revision": study.revision,
+    }
 
 
 def trials_of(session: Session, study: Study, *kinds: TrialKind) -> list[Trial]:

@@ -6,8 +6,8 @@ import logging
 
 from sqlalchemy import delete, select
 
-from service.attempts import lapse
 from service import trail
+from service.attempts import lapse
 from service.blobs import Blobs
 from service.contract.errors import LeaseLost, StudyNotFound
 from service.contract.trial import StudyState, TrialState

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-
 _POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
 
 

@@ -107,7 +107,10 @@ class Projection:
                 if not tidy:
                     self._labbook.delete_default_experiment()
                     tidy = True
-                self.mirror()
+                with self._database.alone("labbook") as alone:
+                    # Two writers of one run would race for its tags, and open pages twice.
+                    if alone:
+                        self.mirror()
             except Unavailable as error:
                 if self._reached is not False:
                     logger.warning("the lab book waits: %s", error)

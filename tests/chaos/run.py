@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections import Counter
@@ -108,14 +109,16 @@ def run(
         _settle(site, profile, [*site.agents, *site.trainers, bad])
         lap("settle")
         operations = site.operations()
-        _quickly(site, lambda: caught_up(site.database), seconds=profile.page_seconds)
+        if site.mlflow_url is not None:
+            _quickly(site, lambda: caught_up(site.database), seconds=profile.page_seconds)
         tables = dump(site.database, site.blobs)
+        offset = time.time() - time.monotonic()
         tables.save(folder / "tables.json")
+        (folder / "clocks.json").write_text(
+            json.dumps({"lease_seconds": profile.size.lease_seconds, "offset": offset})
+        )
         evidence = Evidence(
-            operations,
-            tables,
-            lease_seconds=profile.size.lease_seconds,
-            offset=time.time() - time.monotonic(),
+            operations, tables, lease_seconds=profile.size.lease_seconds, offset=offset
         )
         found = violations(evidence) + _exits(site)
         vocabulary = site.direct().vocabulary()

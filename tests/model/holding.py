@@ -135,6 +135,8 @@ class Holding(Book):
             return expect(answer.json["action"] == stored["verdict"], f"{answer}, not the first")
         if self._parted(attempt, answer):
             return None
+        if self._nonsense(body, answer):
+            return None
         trial = self._prolong(attempt)
         self._keep_resume(trial, body)
         expect(answer.status == 200, f"{answer} to a report")
@@ -166,6 +168,8 @@ class Holding(Book):
             wanted = (204, None) if same else (409, "IllegalMove")
             return expect((answer.status, answer.error) == wanted, f"{answer} to a second result")
         if self._over(attempt, answer):
+            return None
+        if self._nonsense(body, answer, trial):
             return None
         study = self.studies[trial["study"]]
         if trial["kind"] == "start":
@@ -214,6 +218,8 @@ class Holding(Book):
         if attempt["outcome"] == "released":
             return expect(answer.status == 204, f"{answer} to a repeated release")
         if self._over(attempt, answer):
+            return None
+        if self._nonsense(call.body or {}, answer):
             return None
         expect(answer.status == 204, f"{answer} to a release")
         trial = self.trials[attempt["trial"]]
@@ -292,6 +298,18 @@ class Holding(Book):
         heard = answer.status == 200 and answer.json["action"] == parting
         expect(heard, f"{answer} after {attempt['outcome']}")
         return True
+
+    def _nonsense(self, body: Row, answer: Answer, trial: Row | None = None) -> bool:
+        """Whether a message cannot be right, and then that it was refused."""
+        checkpoint = body.get("checkpoint")
+        wrong = checkpoint is not None and not int(checkpoint["blob"]["sha256"], 16)
+        if trial is not None and trial["kind"] == "start":
+            wrong = body["start"] is None
+        elif trial is not None:
+            wrong = "mdsi" not in body["metrics"]
+        if wrong:
+            expect((answer.status, answer.error) == (422, "InvalidRequest"), f"{answer}")
+        return wrong
 
     def _prolong(self, attempt: Row) -> Row:
         trial = self.trials[attempt["trial"]]

@@ -7,6 +7,7 @@ to the few steps that matter.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
@@ -51,6 +52,8 @@ WORKERS: list[dict[str, Any]] = [
     {"name": "big", "slots": 2, "memory": 24 * 10**9, "labels": {"gpu": "big"}},
     {"name": "odd", "slots": 1, "memory": 8 * 10**9, "labels": {"room": "2"}},
 ]
+#: An object that nobody has.
+NOWHERE = {"sha256": "0" * 64, "size": 7}
 CAUSES = ["diverged", "out_of_memory", "data", "definition", "storage", "error"]
 SAYINGS = ["heartbeat", "report", "result", "failure", "release"]
 ACTS = ["pause", "resume", "stop", "delete"]
@@ -169,6 +172,18 @@ class Machine(RuleBasedStateMachine):
     @rule(which=some, cause=st.integers(0, len(CAUSES) - 1))
     def fail(self, which: int, cause: int) -> None:
         self._say("failure", self._pick(self._live(), which), cause, 0)
+
+    @precondition(lambda self: self._live())
+    @rule(which=some, saying=st.sampled_from(["report", "result", "release"]))
+    def say_nonsense(self, which: int, saying: str) -> None:
+        """A message that cannot be right: scores are missing, or an object was never uploaded."""
+        call = self._saying(saying, self._pick(self._live(), which), 1, 0)
+        assert call.body is not None
+        if saying == "result":
+            body = {**call.body, "metrics": {"psnr_y": 30.0}, "start": None}
+        else:
+            body = {**call.body, "checkpoint": {"blob": NOWHERE, "step": 80}}
+        self._send(replace(call, body=body))
 
     @precondition(lambda self: self._live())
     @rule(which=some, what=some)
@@ -362,7 +377,8 @@ class Machine(RuleBasedStateMachine):
     def _store(self, replica: Replica, call: Call) -> None:
         """Workers upload before they report; an object may have gone with a deleted study."""
         for blob in _blobs(call.body):
-            replica.restore(blob["sha256"])
+            if blob != NOWHERE:
+                replica.restore(blob["sha256"])
 
     def _live(self) -> list[str]:
         return [key for key, a in self.book.attempts.items() if a["outcome"] == "running"]

@@ -210,8 +210,8 @@ MUTANTS = [
     Mutant(
         "commit: what was done is answered, and rolled back",
         "service/ledger.py",
-        "answers = [one.act(session) for one in group]",
-        "answers = [one.act(session) for one in group]\n            session.rollback()",
+        "answers = [_answer(one, session) for one in group]",
+        "answers = [_answer(one, session) for one in group]\n            session.rollback()",
         (RACES,),
     ),
 ]

@@ -122,7 +122,7 @@ def test_children_die_with_their_parent(tmp_path: Path) -> None:
     with running(tmp_path / "data", workers=1) as up:
         up.addresses()
         until(lambda: up.children("worker"), "a worker")
-        assert len(up.family) == 3
+        assert len(up.family) == 4  # itself, the service, its sampler, a worker
         os.kill(up.process.pid, signal.SIGKILL)
         until(lambda: not up.alive(), "everybody has ended")
 

@@ -102,3 +102,16 @@ def test_a_database_that_is_away_is_unavailable(tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match="try again"), database.reading() as session:
             now(session)
         database.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_of_two_processes_one_is_alone(database: Database, database_url: str) -> None:
+    other = Database(database_url)
+    with database.alone("chore") as first, other.alone("chore") as second:
+        assert (first, second) == (True, False)
+        with other.alone("another chore") as free:
+            assert free
+    with other.alone("chore") as afterwards:
+        assert afterwards
+    other.close()
