@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import logging
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -45,6 +46,8 @@ HISTORIES = (0, 1_000, 5_000)
 def main() -> None:
     given = _arguments()
     logging.disable(logging.INFO)
+    # However it is ended, its servers end with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="srtune-control-plane-", dir=given.folder))
     # The socket in it is PostgreSQL's, who may be somebody else than we.
     folder.chmod(0o755)

@@ -29,6 +29,7 @@ from service.api import (
 )
 from service.api.context import Service, needs_for_pages
 from service.api.observed import Observed, note_route
+from service.api.straight import Straight
 from service.blobs import Blobs
 from service.callers import Callers
 from service.contract.vocabulary import Vocabulary
@@ -139,6 +140,7 @@ def create_app(
             module.router, prefix="/api/v1", dependencies=noted, responses=problems.EVERYWHERE
         )
     app.include_router(health.router, dependencies=noted)
+    app.router.routes.insert(0, Straight("/api/v1", workers.router.routes))
 
     @app.get("/", include_in_schema=False)
     def front_door() -> RedirectResponse:

@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,8 +42,12 @@ class Blobs:
         """Count the object as new, so that `sweep` spares it until it is referred to."""
         self.path(sha256).touch()
 
-    def remove(self, sha256: str) -> None:
-        self._place(sha256).unlink(missing_ok=True)
+    def remove(self, sha256: str, *, untouched: float = 0.0) -> None:
+        """Remove an object, unless somebody stored it or asked for it within these seconds."""
+        place = self._place(sha256)
+        with suppress(FileNotFoundError):
+            if time.time() - place.stat().st_mtime >= untouched:
+                place.unlink()
 
     @contextmanager
     def incoming(self, sha256: str) -> Iterator[Incoming]:

@@ -53,7 +53,9 @@ class Callers:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._wanted: set[str] = set()
         self._reading: asyncio.Task[None] | None = None
-        self._open = settings.loopback and settings.token is None
+        # Kept, because asking an address whether it is loopback costs as much as all else here.
+        self._local = settings.loopback and settings.token is None
+        self._open = self._local
         self._open_read = float("-inf")
         self._used: set[str] = set()
 
@@ -64,7 +66,7 @@ class Callers:
             if known is not None:
                 return Pass(known)
         # Where everybody is admitted, a token that was kept from elsewhere does no harm.
-        if self._settings.token is None and self._settings.loopback and await self._is_open():
+        if self._local and await self._is_open():
             return Pass(LOCAL)
         if secret is None:
             return NO_TOKEN

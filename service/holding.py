@@ -90,11 +90,20 @@ def worker_of(session: Session, lease_id: str) -> Worker | None:
     return None if held is None else held.worker
 
 
-def rungs_of(session: Session, trial: Trial) -> dict[int, Report]:
-    """What was reported of a trial, by step; whoever adds a report adds it here, too."""
+@dataclass(frozen=True)
+class Answered:
+    """What a worker was told about a report."""
+
+    token: int
+    verdict: str
+    reason: str
+
+
+def rungs_of(session: Session, trial: Trial) -> dict[int, Answered]:
+    """What was answered to a trial's reports, by step; whoever adds a report adds it here, too."""
     if trial.uid not in session.info.get(_RUNGS, {}):
         _load_rungs(session, {trial.uid})
-    rungs: dict[int, Report] = session.info[_RUNGS][trial.uid]
+    rungs: dict[int, Answered] = session.info[_RUNGS][trial.uid]
     return rungs
 
 
@@ -129,7 +138,10 @@ def hear(session: Session, held: Held) -> None:
 
 
 def _load_rungs(session: Session, uids: set[str]) -> None:
-    rungs: dict[str, dict[int, Report]] = {uid: {} for uid in uids}
-    for row in session.scalars(select(Report).where(Report.trial_uid.in_(uids))):
-        rungs[row.trial_uid][row.step] = row
+    rungs: dict[str, dict[int, Answered]] = {uid: {} for uid in uids}
+    answered = select(Report.trial_uid, Report.step, Report.token, Report.verdict, Report.reason)
+    for uid, step, token, verdict, reason in session.execute(
+        answered.where(Report.trial_uid.in_(uids))
+    ):
+        rungs[uid][step] = Answered(token, verdict, reason)
     session.info.setdefault(_RUNGS, {}).update(rungs)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from sqlalchemy import event, select
@@ -39,7 +39,11 @@ class Board:
     study_id: str
     objectives: list[str]
     steps: frozenset[int]
-    revision: int = -1  #: everything up to here is in
+    #: Revisions of the last report and of the last complete trial that are in.
+    reported: int = -1
+    completed: int = -1
+    looked: int = -1  #: the study's revision at the last look
+    sure: bool = False  #: whether that look saw everything up to there
     rungs: dict[int, dict[int, Scores]] = field(default_factory=dict)
     finals: dict[int, Scores] = field(default_factory=dict)
     #: How many ever came, at each step and at the end.
@@ -48,17 +52,12 @@ class Board:
     measured: dict[int, tuple[Rung, int, int]] = field(default_factory=dict)
 
     def copy(self) -> Board:
-        rungs = {step: dict(trials) for step, trials in self.rungs.items()}
-        return Board(
-            self.study_id,
-            self.objectives,
-            self.steps,
-            self.revision,
-            rungs,
-            dict(self.finals),
-            dict(self.arrived),
-            self.ended,
-            dict(self.measured),
+        return replace(
+            self,
+            rungs={step: dict(trials) for step, trials in self.rungs.items()},
+            finals=dict(self.finals),
+            arrived=dict(self.arrived),
+            measured=dict(self.measured),
         )
 
     def put_rung(self, number: int, step: int, metrics: Metrics) -> None:
@@ -111,14 +110,17 @@ _shelf = threading.Lock()
 
 
 def board_of(session: Session, study: Study, *, step: int | None = None) -> Board:
-    """The study's board as this transaction sees it; for one step it may be a little late."""
+    """The study's board as this transaction sees it.
+
+    For one step it may be a little late. Reports that this transaction has yet to write are not in.
+    """
     board = _draft(session, study) or _published(study)
     late = 0 if step is None else int(_NEWS * len(board.rungs.get(step, ())))
-    if study.revision - board.revision <= late:
+    if study.revision - board.looked <= late and (board.sure or step is not None):
         return board
     board = board.copy()
     _read(session, study, board)
-    if session.info.get(READING):
+    if board.sure:
         _publish([board])
     else:
         # What this transaction wrote itself may yet be rolled back.
@@ -145,7 +147,7 @@ def _publish(boards: Iterable[Board]) -> None:
     with _shelf:
         for board in boards:
             old = _boards.get(board.study_id)
-            if old is None or old.revision <= board.revision:
+            if old is None or old.looked <= board.looked:
                 _boards[board.study_id] = board
                 _boards.move_to_end(board.study_id)
         while len(_boards) > _BOARDS:
@@ -154,33 +156,39 @@ def _publish(boards: Iterable[Board]) -> None:
 
 def _read(session: Session, study: Study, board: Board) -> None:
     """Put in what is newer than the board; of a study new to it only the newest."""
-    # The study's row may be older than the rows read now; then some are read twice, none missed.
-    seen, most = board.revision, WINDOW * max(len(board.steps), 1)
-    board.revision = study.revision
+    board.looked, board.sure = study.revision, session.info.get(READING, False)
     if not board.steps:
         return
+    # The next look goes on after the last row of this one, not after the study's revision: the
+    # reports of a writing transaction are inserted last, and are not here yet.
     reports = session.execute(
-        select(Trial.number, Report.step, Report.metrics)
+        select(Report.revision, Trial.number, Report.step, Report.metrics)
         .join(Trial, Trial.uid == Report.trial_uid)
-        .where(Report.study_id == study.id, Report.revision > seen, Trial.kind == TrialKind.SEARCH)
+        .where(
+            Report.study_id == study.id,
+            Report.revision > board.reported,
+            Trial.kind == TrialKind.SEARCH,
+        )
         .order_by(Report.revision.desc(), Report.step.desc())
-        .limit(most)
+        .limit(WINDOW * len(board.steps))
     ).all()
-    for number, step, metrics in reversed(reports):
+    for revision, number, step, metrics in reversed(reports):
         board.put_rung(number, step, metrics)
+        board.reported = revision
     finals = session.execute(
-        select(Trial.number, Trial.metrics)
+        select(Trial.revision, Trial.number, Trial.metrics)
         .where(
             Trial.study_id == study.id,
-            Trial.revision > seen,
+            Trial.revision > board.completed,
             Trial.kind == TrialKind.SEARCH,
             Trial.state == TrialState.COMPLETE,
         )
         .order_by(Trial.revision.desc())
         .limit(WINDOW)
     ).all()
-    for number, metrics in reversed(finals):
+    for revision, number, metrics in reversed(finals):
         board.put_final(number, metrics)
+        board.completed = revision
 
 
 def _trim(trials: dict[int, Scores]) -> None:

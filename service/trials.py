@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from service.blobs import Blobs
+from service.bulk import insert_late
 from service.contract.errors import IllegalMove, InvalidRequest
 from service.contract.trial import (
     Action,
@@ -26,7 +27,7 @@ from service.contract.trial import (
 )
 from service.contract.vocabulary import Vocabulary
 from service.db import now
-from service.holding import Held, hear, held_by, parting, repeated, rungs_of
+from service.holding import Answered, Held, hear, held_by, parting, repeated, rungs_of
 from service.models import Report as ReportRow
 from service.models import Study, Trial
 from service.phases import advance
@@ -68,20 +69,23 @@ def report(
         _keep_resume(held.trial, report.checkpoint, blobs)
     _prolong(session, held, lease_seconds)
     verdict = Verdict(action=Action.CONTINUE, expires_in=lease_seconds)
+    new = False
     for rung in [*report.earlier, Rung(step=report.step, metrics=report.metrics)]:
-        row = rungs.get(rung.step)
-        if row is None:
-            row = rungs[rung.step] = _record(session, held, rung)
-            verdict = _judge(session, held, row, vocabulary, lease_seconds)
-            row.verdict, row.reason = verdict.action.value, verdict.reason
-            if verdict.action is Action.PRUNE:
-                move_trial(session, held.trial, TrialState.PRUNED, verdict.reason)
-                advance(session, held.study, vocabulary)
-                return verdict
-        else:
-            verdict = Verdict(
-                action=Action(row.verdict), reason=row.reason, expires_in=lease_seconds
-            )
+        known = rungs.get(rung.step)
+        if known is not None:
+            action = Action(known.verdict)
+            verdict = Verdict(action=action, reason=known.reason, expires_in=lease_seconds)
+            continue
+        if not new:  # the rungs of one report are one piece of news
+            touch(held.study, held.trial)
+            new = True
+        verdict = _judge(session, held, rung, vocabulary, lease_seconds)
+        _record(session, held, rung, verdict)
+        rungs[rung.step] = Answered(held.attempt.token, verdict.action.value, verdict.reason)
+        if verdict.action is Action.PRUNE:
+            move_trial(session, held.trial, TrialState.PRUNED, verdict.reason)
+            advance(session, held.study, vocabulary)
+            return verdict
     return verdict
 
 
@@ -167,34 +171,35 @@ def _check_same(trial: Trial, result: Result) -> None:
         )
 
 
-def _late_repeat(held: Held, stored: ReportRow | None) -> Verdict:
+def _late_repeat(held: Held, stored: Answered | None) -> Verdict:
     """The first answer again, for a report that comes twice and late; LeaseLost for a new one."""
     if held.attempt.outcome != "complete" or stored is None or stored.token != held.attempt.token:
         return parting(held)
     return Verdict(action=Action(stored.verdict), reason=stored.reason)
 
 
-def _record(session: Session, held: Held, rung: Rung) -> ReportRow:
+def _record(session: Session, held: Held, rung: Rung, verdict: Verdict) -> None:
     trial = held.trial
     trial.step = max(trial.step, rung.step)
-    touch(held.study, trial)
-    row = ReportRow(
-        trial_uid=trial.uid,
-        step=rung.step,
-        study_id=held.study.id,
-        revision=held.study.revision,
-        token=held.attempt.token,
-        metrics=rung.metrics,
-        verdict=Action.CONTINUE.value,
-        reason="",
-        at=now(session),
+    insert_late(
+        session,
+        ReportRow,
+        {
+            "trial_uid": trial.uid,
+            "step": rung.step,
+            "study_id": held.study.id,
+            "revision": held.study.revision,
+            "token": held.attempt.token,
+            "metrics": rung.metrics,
+            "verdict": verdict.action.value,
+            "reason": verdict.reason,
+            "at": now(session),
+        },
     )
-    session.add(row)
-    return row
 
 
 def _judge(
-    session: Session, held: Held, row: ReportRow, vocabulary: Vocabulary, lease_seconds: float
+    session: Session, held: Held, rung: Rung, vocabulary: Vocabulary, lease_seconds: float
 ) -> Verdict:
     """Whether a proposed trial can still win; all others are compared with, so trained through."""
     if held.trial.origin == "sampler":
@@ -203,8 +208,8 @@ def _judge(
             held.study,
             vocabulary,
             number=held.trial.number,
-            step=row.step,
-            metrics=row.metrics,
+            step=rung.step,
+            metrics=rung.metrics,
         )
         if verdict.prune:
             return Verdict(action=Action.PRUNE, reason=verdict.reason)

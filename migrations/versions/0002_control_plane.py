@@ -57,8 +57,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("audit", "owner", "fit"):
-        op.drop_table(table)
+    for name in ("audit", "owner", "fit"):
+        op.drop_table(name)
     op.execute("DELETE FROM idempotency WHERE answer IS NULL")
     with op.batch_alter_table("idempotency") as table:
         table.alter_column("answer", existing_type=sa.JSON, nullable=False)

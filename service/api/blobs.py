@@ -23,6 +23,7 @@ _CHUNK = 1 << 20
 
 @router.head(
     "/blobs/{sha256}",
+    response_class=Response,
     dependencies=[needs(Scope.READ)],
     summary="Whether an object is stored",
     responses=documented(BlobNotFound),
@@ -39,7 +40,7 @@ def head(service: ServiceDep, sha256: Digest) -> Response:
     response_class=FileResponse,
     dependencies=[needs(Scope.READ)],
     summary="The bytes of an object",
-    responses=documented(BlobNotFound),
+    responses={200: {"content": {"application/octet-stream": {}}}, **documented(BlobNotFound)},
 )
 def get(service: ServiceDep, sha256: Digest) -> FileResponse:
     """Ranges are honoured."""

@@ -63,7 +63,8 @@ async def _service(request: Request) -> Service:
 ServiceDep = Annotated[Service, Depends(_service)]
 
 
-async def _recognised(request: Request) -> Caller:
+async def recognised(request: Request) -> Caller:
+    """Who asks; Unauthorized when nobody may know."""
     known: Caller | None = getattr(request.state, "caller", None)
     if known is not None:
         return known
@@ -76,7 +77,7 @@ async def _recognised(request: Request) -> Caller:
 
 
 #: Who asks; Unauthorized when nobody may know.
-CallerDep = Annotated[Caller, Depends(_recognised)]
+CallerDep = Annotated[Caller, Depends(recognised)]
 
 
 class _Needs(SecurityBase):
@@ -91,7 +92,7 @@ class _Needs(SecurityBase):
         )
 
     async def __call__(self, request: Request) -> None:
-        (await _recognised(request)).check(self._scope)
+        (await recognised(request)).check(self._scope)
 
 
 def needs(scope: Scope) -> Any:

@@ -32,7 +32,7 @@ _PING_SECONDS = 15.0
     response_class=StreamingResponse,
     dependencies=[needs(Scope.READ)],
     summary="The study now, and after every change",
-    responses=documented(StudyNotFound),
+    responses={200: {"content": {"text/event-stream": {}}}, **documented(StudyNotFound)},
 )
 def events(request: Request, service: ServiceDep, ref: str) -> StreamingResponse:
     """`text/event-stream`; each `data` is a StudyView. Ends after the study's end."""

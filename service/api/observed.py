@@ -6,6 +6,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Mapping
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -43,9 +44,13 @@ async def note_route(request: Request) -> None:
     The pattern and not the path, for one series per route instead of one per study. Routers hand
     their routes a copy of the scope, so the middleware cannot read it there.
     """
-    route: str = request.scope["route"].path
-    request.scope[_ROUTE][0] = route
-    named = {_NAMED[name]: value for name, value in request.path_params.items() if name in _NAMED}
+    note(request.scope, request.scope["route"].path, request.path_params)
+
+
+def note(scope: Scope, route: str, parameters: Mapping[str, object]) -> None:
+    """Tell `Observed` the route that answers, and what its path names."""
+    scope[_ROUTE][0] = route
+    named = {_NAMED[name]: value for name, value in parameters.items() if name in _NAMED}
     trail.note(work=route, **named)
 
 

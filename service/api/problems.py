@@ -132,6 +132,9 @@ async def _routing(request: Request, error: Exception) -> Response:
     path = request.url.path
     if error.status_code == HTTPStatus.NOT_FOUND:
         return problem_response(NotFound(f"there is no {path} here; see /docs"))
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        # FastAPI's own: bytes that are no text, nesting without end, numbers of 5,000 digits.
+        return problem_response(InvalidRequest("the body cannot be read; send JSON in UTF-8"))
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         known = (error.headers or {}).get("Allow", "another method")
         other = SrtuneError(f"{path} does not take {request.method}; it takes {known}")

@@ -30,6 +30,8 @@ from service.ownership import check_owner
 from service.states import locked
 
 router = APIRouter(tags=["studies"])
+#: Between asking whether an object is stored and referring to it; the reaper clears the rest later.
+_IN_USE_SECONDS = 600.0
 
 EXAMPLE = {
     "name": "photos-x2",
@@ -196,9 +198,10 @@ def delete(service: ServiceDep, caller: CallerDep, log: LogDep, key: KeyDep, ref
             log.note(session, "study.delete", study.id, study.name)
             orphans = studies.delete(session, study.id)
             once.remember(session, key, None)
-    # Only after the commit: a rolled back deletion must not have lost its checkpoints.
+    # Only after the commit: a rolled back deletion must not have lost its checkpoints. And not what
+    # was just uploaded or asked for: another study with the same bytes may be about to refer to it.
     for digest in orphans:
-        service.blobs.remove(digest)
+        service.blobs.remove(digest, untouched=_IN_USE_SECONDS)
     return Response(status_code=204)
 
 

@@ -25,7 +25,10 @@ def dominated_by(values: Values, directions: Sequence[str]) -> list[int]:
 
 def ranks(values: Values, directions: Sequence[str]) -> list[int]:
     """For each point, the front it is on when fronts are peeled off one by one; 0 is the first."""
-    beats = _dominance(_losses(values, directions))
+    losses = _losses(values, directions)
+    if len(directions) == 1:  # as many fronts as there are different scores
+        return [int(rank) for rank in np.unique(losses[:, 0], return_inverse=True)[1]]
+    beats = _dominance(losses)
     found, beaten = np.full(len(beats), -1), beats.sum(axis=0)
     rank = 0
     while (open_ := found < 0).any():

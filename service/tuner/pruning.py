@@ -77,7 +77,7 @@ class Rung:
         self.measured = measured
         self.peers = peers
         self._pruning = pruning
-        self._fronts: tuple[np.ndarray, list[int]] | None = None
+        self._sorted: tuple[np.ndarray, np.ndarray, list[int]] | None = None
 
     def decide(
         self, number: int, scores: Sequence[float] | None, directions: Sequence[str]
@@ -113,13 +113,13 @@ class Rung:
         A newcomer moves only those it beats, which are behind it: its front is the one after the
         last that holds somebody who beats it.
         """
-        values = list(self.peers.values())
-        if self._fronts is None:
-            found = ranks(values, directions)
-            self._fronts = np.asarray(found, int), sorted(found)
-        fronts, in_order = self._fronts
         signs = np.array([-1.0 if d == "maximize" else 1.0 for d in directions])
-        losses = np.asarray(values, float).reshape(-1, len(signs)) * signs
+        if self._sorted is None:
+            values = list(self.peers.values())
+            found = ranks(values, directions)
+            losses = np.asarray(values, float).reshape(-1, len(signs)) * signs
+            self._sorted = losses, np.asarray(found, int), sorted(found)
+        losses, fronts, in_order = self._sorted
         own = np.asarray(scores, float) * signs
         beaten_by = (losses <= own).all(axis=1) & (losses < own).any(axis=1)
         front = int(fronts[beaten_by].max(initial=-1)) + 1

@@ -80,6 +80,9 @@ class Asked:
         self._places: dict[int, int] = {}
         self._states = np.zeros(0, np.int8)
         self._points = np.zeros((0, len(self._distributions)))
+        #: Trials that generations were read off, and the parents of each generation so far.
+        self._bred = np.zeros(0, np.int64)
+        self._parents: list[list[FrozenTrial]] = [[]]
 
     def _follow(self, view: View) -> bool:
         """Bring Optuna's study up to this view; False when it would have to be rebuilt."""
@@ -149,9 +152,20 @@ class Asked:
             return GPSampler(
                 seed=seed, n_startup_trials=self._search.startup, warn_independent_sampling=False
             )
+        population = max(self._search.startup, _LEAST_POPULATION)
         return _NumberedGenerations(
-            seed=seed, population=max(self._search.startup, _LEAST_POPULATION)
+            seed=seed, population=population, parents=self._known_parents(population)
         )
+
+    def _known_parents(self, population: int) -> list[list[FrozenTrial]]:
+        """Parents that still hold: a late end among early numbers changes all generations after."""
+        complete = np.flatnonzero(self._states == COMPLETE)
+        both = min(len(complete), len(self._bred))
+        differ = np.flatnonzero(complete[:both] != self._bred[:both])
+        same = int(differ[0]) if len(differ) else both
+        self._bred = complete
+        del self._parents[same // population + 1 :]
+        return self._parents
 
 
 class _NumberedGenerations(NSGAIISampler):
@@ -161,10 +175,10 @@ class _NumberedGenerations(NSGAIISampler):
     study; a memory rebuilt from rows has neither, and would start over.
     """
 
-    def __init__(self, *, seed: int, population: int) -> None:
+    def __init__(self, *, seed: int, population: int, parents: list[list[FrozenTrial]]) -> None:
         super().__init__(seed=seed, population_size=population)
         self._population = population
-        self._parents: list[list[FrozenTrial]] = [[]]
+        self._parents = parents
 
     def get_trial_generation(self, study: Study, trial: FrozenTrial) -> int:
         return len(_complete(study)) // self._population

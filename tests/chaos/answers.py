@@ -95,7 +95,9 @@ def lost_is_final(evidence: Evidence) -> Iterator[str]:
             repeat = row["outcome"] in _ends(one) or (
                 one.kind == "reports" and row["outcome"] == "complete"
             )
-            if one.accepted and one.begun > lost and not repeat:
+            # `stop` and `prune` tell a worker the same: it is over.
+            goes_on = (one.answer or {}).get("action", "continue") == "continue"
+            if one.accepted and one.begun > lost and goes_on and not repeat:
                 yield f"{one.kind} of {lease_id} got {one.status} after LeaseLost"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from tests.chaos.clocks import OFFSETS
 from tests.chaos.processes import Kept
 from tests.chaos.site import Site
-from tests.chaos.wire import CLEAR, Weather
+from tests.chaos.wire import Weather
 
 Fault = Callable[[Site, random.Random], Iterator[float]]
 
@@ -174,4 +174,4 @@ def _under(site: Site, weather: Weather, seconds: float) -> Iterator[float]:
     site.wire.weather = weather
     yield seconds
     if site.wire.weather is weather:
-        site.wire.weather = CLEAR
+        site.wire.weather = site.wire.usual

@@ -7,6 +7,7 @@ from dataclasses import replace
 from tests.chaos.run import Profile
 from tests.chaos.site import Size
 from tests.chaos.storm import Plan
+from tests.chaos.wire import Weather
 
 #: Times each fault is made in the cut.
 _CUT = {
@@ -34,8 +35,8 @@ _CUT_SECONDS = 60.0
 
 def cut() -> Profile:
     """Under three minutes on two busy cores."""
-    # Three quarters of the time, so that most fit in; what does not is left out.
-    plans = {name: Plan(times, 0.75 * _CUT_SECONDS / times) for name, times in _CUT.items()}
+    # Two thirds of the time, so that most fit in; what does not is left out.
+    plans = {name: Plan(times, 0.67 * _CUT_SECONDS / times) for name, times in _CUT.items()}
     return Profile(
         size=Size(agents=3, threads=3, trainers=2),
         trials=120,
@@ -43,7 +44,7 @@ def cut() -> Profile:
         crowd=64,
         seed_seconds=20.0,
         storm_seconds=_CUT_SECONDS,
-        total_seconds=160.0,
+        total_seconds=150.0,
         settle_seconds=30.0,
         submit_every=10.0,
         submit_trials=8,
@@ -75,7 +76,7 @@ def long(*, scale: float = 1.0) -> Profile:
     }
     return replace(
         cut(),
-        size=Size(agents=8, threads=6, trainers=2, lease_seconds=1.0, disk_megabytes=640),
+        size=Size(agents=8, threads=4, trainers=2, lease_seconds=2.0, disk_megabytes=640),
         trials=600,
         images=12,
         seed_seconds=60.0,
@@ -85,6 +86,9 @@ def long(*, scale: float = 1.0) -> Profile:
         page_seconds=600.0,
         submit_every=6.0,
         submit_trials=12,
+        usual=Weather(double=0.6, late=0.04, slow=0.1, delay=1.0),
+        repeats=round(50_000 * scale),
+        sleeps=0.25,
         plans={
             name: Plan(max(round(count * scale), 1), every)
             for name, (count, every) in times.items()

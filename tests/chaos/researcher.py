@@ -24,10 +24,11 @@ class Researcher(threading.Thread):
 
     def run(self) -> None:
         number = 0
-        while not self._ending.wait(self._every):
-            number += 1
-            definition = numbers(f"more {number}", trials=self._trials, sampler="random")
-            self._submit(definition, f"key of more {number}")
+        with self._client:
+            while not self._ending.wait(self._every):
+                number += 1
+                definition = numbers(f"more {number}", trials=self._trials, sampler="random")
+                self._submit(definition, f"key of more {number}")
 
     def end(self) -> None:
         self._ending.set()

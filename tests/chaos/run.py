@@ -26,6 +26,7 @@ from tests.chaos.researcher import Researcher
 from tests.chaos.site import ARITHMETIC, CROWD, Site, Size, add_agents, agent, open_site, wait
 from tests.chaos.storm import Injected, Plan, rage
 from tests.chaos.tables import Tables, dump
+from tests.chaos.wire import CLEAR, Weather
 from tests.chaos.work import CROWDED, submit_all
 
 #: What a process of ours may exit with: killed, or told to end and ended in good order.
@@ -53,6 +54,11 @@ class Profile:
     submit_every: float = 12.0
     submit_trials: int = 8
     plans: Mapping[str, Plan] = field(default_factory=dict)
+
+    def hurried(self, seconds: float) -> dict[str, Plan]:
+        """The plans for a storm of so many seconds: as many faults, closer together."""
+        pace = min(seconds / self.storm_seconds, 1.0)
+        return {name: Plan(plan.times, plan.every * pace) for name, plan in self.plans.items()}
 
     @property
     def calm_seconds(self) -> float:
@@ -95,7 +101,7 @@ def run(
         client = site.client("researcher", patience=60.0)
         submit_all(client, folder, trials=profile.trials, images=profile.images)
         client.close()
-        add_agents(site)
+        add_agents(site, sleeps=profile.sleeps)
         bad = site.keeper.keep(
             agent(site, _BAD_AGENT, Temper(bad=True, labels=ARITHMETIC), threads=1)
         )
@@ -121,7 +127,8 @@ def run(
             operations, tables, lease_seconds=profile.size.lease_seconds, offset=offset
         )
         found = violations(evidence) + _exits(site)
-        vocabulary = site.direct().vocabulary()
+        with site.direct() as client:
+            vocabulary = client.vocabulary()
         found += memory_violations(site.database, tables, vocabulary, seed=seed)
         if site.mlflow_url is not None:
             found += page_violations(tables, site.mlflow_url, patience=profile.page_seconds)
@@ -160,8 +167,13 @@ def _storm(
         tell(", ".join(f"{name} {count}" for name, count in counts.most_common()))
         tell(f"wire: {dict(site.wire.counts)}")
 
+    def enough() -> bool:
+        return site.wire.counts["doubled"] + site.wire.counts["reordered"] >= profile.repeats
+
+    site.wire.usual = site.wire.weather = profile.usual
+    plans = profile.hurried(seconds)
     try:
-        return rage(site, profile.plans, seconds=seconds, tell=progress)
+        return rage(site, plans, seconds=seconds, enough=enough, tell=progress)
     finally:
         researcher.end()
 
@@ -171,17 +183,11 @@ def _settle(site: Site, profile: Profile, workers: list[Kept]) -> None:
     wait(site, site.answering, 60, "the replicas to recover")
     for kept in site.agents:
         kept.signal(signal.SIGTERM)  # nobody stays in quarantine for what the storm made of him
-    client = site.direct()
-    try:
-        deadline = time.monotonic() + profile.settle_seconds
-        while time.monotonic() < deadline and _open(site):
-            site.keeper.tend()
-            time.sleep(0.2)
+    _quickly(site, lambda: not _open(site), seconds=profile.settle_seconds)
+    with site.direct() as client:
         for study in _open(site):
             client.stop(study)
-        wait(site, lambda: not _open(site), 30, "the stopped studies to end")
-    finally:
-        client.close()
+    wait(site, lambda: not _open(site), 30, "the stopped studies to end")
     for kept in workers:
         kept.wanted = False
         kept.signal(signal.SIGTERM)

@@ -144,12 +144,12 @@ def open_site(folder: Path, size: Size, *, seed: int) -> Iterator[Site]:
         yield site
 
 
-def add_agents(site: Site) -> None:
+def add_agents(site: Site, *, sleeps: float) -> None:
     """Start the simulated and the real workers."""
     size = site.size
     for place in range(size.agents):
         from_end = size.agents - place
-        temper = Temper(sleeps=0.15, repeats=0.1, fails=0.06, labels=ARITHMETIC)
+        temper = Temper(sleeps=sleeps, repeats=0.1, fails=0.06, labels=ARITHMETIC)
         kept = agent(site, f"agent{place}", temper, threads=size.threads, seed=place)
         if from_end == 1 and site.wrong_clock is not None:
             kept.environment = site.wrong_clock.environment

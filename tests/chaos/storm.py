@@ -42,9 +42,13 @@ def rage(
     plans: Mapping[str, Plan],
     *,
     seconds: float,
+    enough: Callable[[], bool] = lambda: True,
     tell: Callable[[list[Injected]], None] = lambda done: None,
 ) -> list[Injected]:
-    """Make all faults of the plans, or as many as fit into so many seconds; everything mended."""
+    """Make all faults of the plans, or as many as fit into so many seconds; everything mended.
+
+    When all are made the storm goes on until `enough`.
+    """
     draw = random.Random(site.seed)
     left = {name: plan.times for name, plan in plans.items() if name not in impossible(site)}
     done: list[Injected] = []
@@ -54,18 +58,20 @@ def rage(
 
     def schedule(name: str) -> None:
         if left[name] > 0:
+            first = left[name] == plans[name].times
             left[name] -= 1
-            at = time.monotonic() + draw.expovariate(1 / plans[name].every)
+            # The first one early, so that even a short storm has something of everything.
+            at = time.monotonic() + plans[name].every * draw.uniform(0, 1 if first else 2)
             heapq.heappush(due, (at, next(numbers), Injected(name, at, at), None))
 
     for name in left:
         schedule(name)
-    while due and time.monotonic() - began < seconds:
+    while (due or not enough()) and time.monotonic() - began < seconds:
         site.keeper.tend()
         if time.monotonic() - told > 30:
             told = time.monotonic()
             tell(done)
-        if due[0][0] > time.monotonic():
+        if not due or due[0][0] > time.monotonic():
             time.sleep(_TICK)
             continue
         _, _, injected, acting = heapq.heappop(due)
@@ -88,7 +94,7 @@ def mend(site: Site, acting: Sequence[Iterator[float]] = ()) -> None:
     for each in acting:
         for _ in each:
             pass
-    site.wire.weather = CLEAR
+    site.wire.usual = site.wire.weather = CLEAR
     for kept in site.keeper.kept:
         kept.signal(signal.SIGCONT, group=True)
     if site.wrong_clock is not None:

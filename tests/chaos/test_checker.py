@@ -247,7 +247,7 @@ def a_repeated_result_is_refused(case: Case) -> str:
 def a_lost_lease_comes_back(case: Case) -> str:
     case.operations = [o for o in case.operations if o.lease != "l0.2" and o.kind != "lease"]
     case.heard("result", "l0.2", {"token": 2, "metrics": BETTER}, 14.4, 204)
-    case.heard("heartbeat", "l0.1", {"token": 1, "step": 3}, 14.3, 200, {"action": "stop"})
+    case.heard("heartbeat", "l0.1", {"token": 1, "step": 3}, 14.3, 200, {"action": "continue"})
     return "I6"
 
 

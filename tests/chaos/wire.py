@@ -64,6 +64,7 @@ class Wire:
     host: str = "127.0.0.1"
     seed: int = 0
     weather: Weather = CLEAR
+    usual: Weather = CLEAR  #: what it goes back to after each fault
     port: int = 0
     counts: Counter[str] = field(default_factory=Counter)
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Engine, text
@@ -195,6 +196,10 @@ def _wrong_holders(uid: str, trial: Row, attempts: list[Row]) -> Iterator[str]:
     tokens = sorted(attempt["token"] for attempt in attempts)
     if tokens != list(range(1, trial["token"] + 1)):
         yield f"trial {uid} has token {trial['token']}, its attempts {tokens}"
+    in_order = sorted(attempts, key=lambda attempt: attempt["token"])
+    for one, following in pairwise(in_order):
+        if one["ended"] is None or following["started"] < one["ended"]:
+            yield f"trial {uid} was trained twice at once: {one} and {following}"
     names = ("token", "lease_id", "worker_id")
     living = [[a[name] for name in names] for a in attempts if a["ended"] is None]
     wanted = [[trial[name] for name in names]] if trial["state"] == "leased" else []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import pytest
 
-from tests.model.pair import Pair
+from tests.model.pair import API, Pair
 from tests.model.replica import Answer, Call
 from tests.model.rows import age, look
 from tests.model.scene import LEASE_SECONDS
@@ -108,3 +109,20 @@ def test_a_stop_and_what_workers_say_at_that_moment_leave_nothing_half_done(pair
         assert {t["state"] for t in after.trials_of(study)} <= {"complete", "cancelled"}
         complete = after.trial[lease["job"]["uid"]]["state"] == "complete"
         assert answers[0].status == (204 if complete else 409)
+
+
+def test_a_deleted_study_does_not_take_what_another_is_about_to_refer_to(pair: Pair) -> None:
+    first = pair.study()
+    pair.send(pair.submitting("alike"))
+    waits = [pair.lease(), pair.lease()]
+    lease = next(each for each in waits if each["job"]["kind"] == "start")
+    result = pair.result(lease, start=True)
+    assert result.body is not None
+    digest = result.body["start"]["sha256"]
+    stored = pair.replicas[0].app.state.service.blobs.path(digest)
+    # The same bytes, stored long ago; the second worker asks, and need not upload them.
+    os.utime(stored, (0, 0))
+    assert pair.send(Call("head", f"{API}/blobs/{digest}", method="HEAD")).status == 200
+    assert pair.send(pair.steering("delete", first)).status == 204
+    assert pair.send(result).status == 204
+    assert stored.is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -87,7 +88,10 @@ def test_an_empty_queue_says_when_to_ask_again(serve: Serve) -> None:
     server = serve()
     worker = server.http("POST", "/api/v1/workers", json={"name": "w", "devices": []}).json()["id"]
     answer = server.http("POST", "/api/v1/leases", json={"worker": worker})
-    assert (answer.status_code, answer.content, answer.headers["retry-after"]) == (204, b"", "1")
+    assert (answer.status_code, answer.content) == (204, b"")
+    pause = float(answer.headers["srtune-poll-after"])
+    assert 0.5 < pause < 1.5, "with jitter, so that idle workers do not ask all at once"
+    assert int(answer.headers["retry-after"]) == math.ceil(pause)
 
 
 def test_an_object_over_the_limit_is_refused_and_leaves_nothing(serve: Serve) -> None:

@@ -52,7 +52,9 @@ def test_the_lab_book_is_opened_served_behind_the_token_and_closed(
         book.open = False
 
     settings = Settings(data=tmp_path / "new", token="secret")
-    with TestClient(create_app(settings, vocabulary, open_lab_book=opened), base_url=_HERE) as client:
+    with TestClient(
+        create_app(settings, vocabulary, open_lab_book=opened), base_url=_HERE
+    ) as client:
         assert client.get("/mlflow/page").status_code == 401
         asked = client.get("/mlflow/page").headers["www-authenticate"]
         assert asked.startswith("Basic ")  # so that a browser shows its prompt
@@ -76,7 +78,9 @@ def test_pages_are_read_with_a_reading_token_and_written_with_a_worker_s(
         yield Book()
 
     settings = Settings(data=tmp_path)
-    with TestClient(create_app(settings, vocabulary, open_lab_book=opened), base_url=_HERE) as client:
+    with TestClient(
+        create_app(settings, vocabulary, open_lab_book=opened), base_url=_HERE
+    ) as client:
         database = Database(settings.database_url)
         with database.writing() as session:
             token = create_token(session, "somebody", [scope])

@@ -122,7 +122,6 @@ def test_a_scrape_is_cheap_with_a_hundred_thousand_trials(bench: Bench) -> None:
     begun = time.perf_counter()
     rows.look()
     again = time.perf_counter() - begun
-    # Measured alone: 30 ms and 3 ms; test machines are busy.
     assert first < 2.0
     assert again < 0.25
 

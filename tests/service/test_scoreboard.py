@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from sqlalchemy import event, select, update
 
-from service import scoreboard, scores, trials
-from service.contract.trial import Action, Lease, Report, TrialState
+from service import scoreboard, scores
+from service.contract.trial import Action, Lease, TrialState
 from service.models import Report as ReportRow
 from service.models import Study, Trial
+from service.states import locked, touch
 from service.tuner import decide, transfer
 from service.views import study_view
 
@@ -111,17 +112,16 @@ class Interruption(Exception):
     """The process is killed, as it were."""
 
 
-def _reported_and_killed(bench: Bench, study: str, lease: Lease, report: Report) -> None:
+def _reported_and_killed(bench: Bench, study: str, lease: Lease, metrics: dict[str, float]) -> None:
     with bench.database.writing() as session:
-        trials.report(
-            session,
-            lease.id,
-            report,
-            vocabulary=bench.vocabulary,
-            blobs=bench.blobs,
-            lease_seconds=30.0,
-        )
-        board = scoreboard.board_of(session, session.get_one(Study, study))
+        row = locked(session, study)
+        touch(row)
+        report = ReportRow(
+            trial_uid=lease.job.uid, step=50, study_id=study, revision=row.revision, token=1,
+            metrics=metrics, verdict="continue", at=0.0,
+        )  # fmt: skip
+        session.add(report)
+        board = scoreboard.board_of(session, row)
         assert lease.job.number in board.rungs[50]
         raise Interruption
 
@@ -130,9 +130,8 @@ def _reported_and_killed(bench: Bench, study: str, lease: Lease, report: Report)
 def test_what_was_rolled_back_counts_for_nothing(bench: Bench, repeat: bool) -> None:
     study, lease = _five_trials(bench)
     best = {"psnr_y": 99.0, "mdsi": 0.01}
-    report = Report(token=lease.token, step=50, metrics=best)
     with pytest.raises(Interruption):
-        _reported_and_killed(bench, study, lease, report)
+        _reported_and_killed(bench, study, lease, best)
     with bench.database.reading() as session:
         board = scoreboard.board_of(session, session.get_one(Study, study))
     assert lease.job.number not in board.rungs[50]
