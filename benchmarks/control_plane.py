@@ -67,7 +67,9 @@ def compare(places: Places, given: argparse.Namespace) -> None:
     """All rows at all histories, then the ends."""
     rows = ROWS[:3] if given.quick else ROWS
     if given.rows:
-        rows = tuple(row for row in ROWS if row is OPTUNA or given.rows in row.name)
+        chosen = {row for row in ROWS if given.rows in row.name}
+        peers = {table.peer(row) for row in chosen}
+        rows = tuple(row for row in ROWS if row in chosen or row.name in peers)
     found = [histories(places, rows, finished, given) for finished in given.history]
     lines = ["", "promises"]
     if {BATCHED, UNBATCHED} <= set(rows):

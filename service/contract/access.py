@@ -61,7 +61,7 @@ SERVICE = Caller("service", "service", frozenset(Scope))
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class TokenRequest(_Message):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from service.contract.errors import InvalidStudy, Problem
 from service.contract.naming import naming_problems, nearest
+from service.contract.plain import unwritable
 from service.contract.study import StudyDefinition
 from service.contract.vocabulary import Vocabulary
 
@@ -23,6 +24,8 @@ def check(raw: object, vocabulary: Vocabulary) -> StudyDefinition:
         problem = Problem(path="", value=raw, message="a study definition is a mapping of fields")
         raise InvalidStudy("the study definition is not a mapping", problems=[problem])
     raw = {field: value for field, value in raw.items() if field != "$schema"}
+    if problems := list(unwritable(raw)):
+        raise InvalidStudy(_headline(problems), problems=problems)
     problems = list(naming_problems(raw, vocabulary))
     try:
         # Through JSON, because strict mode takes tuples from JSON lists but not from Python's.

@@ -14,6 +14,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}$")]
 TermName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+#: What counts, seeds and steps stay below: the databases' whole numbers end there.
+_COUNTS = 2**31
 
 
 class _Part(BaseModel):
@@ -143,7 +145,10 @@ class Search(_Part):
     )
     seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of the proposals.")
     startup: int = Field(
-        default=8, ge=1, description="Trials proposed at random before the sampler models anything."
+        default=8,
+        ge=1,
+        lt=_COUNTS,
+        description="Trials proposed at random before the sampler models anything.",
     )
     ahead: int = Field(
         default=2, ge=1, le=64, description="Proposals kept ready, so that no worker waits for one."
@@ -185,23 +190,29 @@ class Warmup(_Part):
     """The pre-trained start that all trials share; the study's first job makes it."""
 
     steps: int = Field(
-        default=2000, ge=1, description="Steps on the first searched pixel loss alone."
+        default=2000,
+        ge=1,
+        lt=_COUNTS,
+        description="Steps on the first searched pixel loss alone.",
     )
     lr: Positive = Field(default=1e-3, description="Learning rate of the warm-up.")
     discriminator_steps: int = Field(
         default=100,
         ge=0,
+        lt=_COUNTS,
         description="Steps of discriminators and shrinkers alone, before calibration.",
     )
     calibration_batches: int = Field(
-        default=8, ge=1, description="Batches over which ‖∂Lᵢ/∂θ‖ is averaged."
+        default=8, ge=1, lt=_COUNTS, description="Batches over which ‖∂Lᵢ/∂θ‖ is averaged."
     )
 
 
 class Training(_Part):
     """How one trial trains."""
 
-    steps: int = Field(default=5000, ge=2, description="Optimiser steps of a trial, after warm-up.")
+    steps: int = Field(
+        default=5000, ge=2, lt=_COUNTS, description="Optimiser steps of a trial, after warm-up."
+    )
     rungs: list[Share] = Field(
         default_factory=lambda: [0.25, 0.5, 0.75],
         description="Fractions of the steps at which a trial is scored and reported before the end.",
@@ -215,9 +226,12 @@ class Training(_Part):
     checkpoint_every: int = Field(
         default=0,
         ge=0,
+        lt=_COUNTS,
         description="Steps between checkpoints beside those at rungs; 0: rungs only.",
     )
-    log_every: int = Field(default=20, ge=1, description="Steps between points of a curve.")
+    log_every: int = Field(
+        default=20, ge=1, lt=_COUNTS, description="Steps between points of a curve."
+    )
     seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of crops and initial weights.")
     dtype: Literal["float32", "bfloat16"] = Field(
         default="float32", description="Arithmetic of forward passes (autocast)."
@@ -251,7 +265,9 @@ class Pruning(_Part):
         default=0.7, description="Least rank correlation of rung and end, in every objective."
     )
     after: Share = Field(default=0.5, description="No pruning before this fraction of the steps.")
-    trials: int = Field(default=6, ge=3, description="Complete trials needed to measure transfer.")
+    trials: int = Field(
+        default=6, ge=3, lt=_COUNTS, description="Complete trials needed to measure transfer."
+    )
     keep: Share = Field(default=0.5, description="Fraction of the trials at a rung that go on.")
 
 
@@ -312,7 +328,10 @@ class StudyDefinition(_Part):
         description="Share of the fleet among its owner's studies of the same priority.",
     )
     max_running: int | None = Field(
-        default=None, ge=1, description="Trials in training at once, at most; default: no limit."
+        default=None,
+        ge=1,
+        lt=_COUNTS,
+        description="Trials in training at once, at most; default: no limit.",
     )
     memory_gb: float = Field(
         default=0.0, ge=0, le=10_000, description="Device memory a worker must have, in GB (10⁹)."

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import problem_response
-from service.contract.errors import RequestTimeout, SrtuneError, TooLarge, UnsupportedMedia
+from service.contract.errors import (
+    InvalidRequest,
+    RequestTimeout,
+    SrtuneError,
+    TooLarge,
+    UnsupportedMedia,
+)
 
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: These routes take bytes of any type and length; they have limits of their own.
 _STREAMS = ("/api/v1/blobs/", "/mlflow")
 #: Bytes per second below which a stream uses up its patience.
 _SLOWEST = 16_384
+#: NUL as JSON writes it: behind an odd number of backslashes.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_NUL_FOUND = "the {} holds the character NUL, which no text needs; remove it"
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class _Gone(Exception):
@@ -32,7 +44,11 @@ class Bodies:
         self._app, self._limit, self._seconds = app, limit, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in _BODILESS:
+        if scope["type"] == "http" and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
+            await problem_response(InvalidRequest(_NUL_FOUND.format("address")))(
+                scope, receive, send
+            )
+        elif scope["type"] != "http" or scope["method"] in _BODILESS:
             await self._app(scope, receive, send)
         elif scope["path"].startswith(_STREAMS):
             await self._app(scope, self._flowing(receive), send)
@@ -47,6 +63,7 @@ class Bodies:
         try:
             self._check(headers)
             body = await self._collected(receive)
+            _check_text(body)
         except _Gone:
             return
         except SrtuneError as error:
@@ -115,6 +132,28 @@ class Bodies:
         return RequestTimeout(
             f"the body did not arrive within {self._seconds:g} seconds; send it again"
         )
+
+
+def _check_text(body: bytes) -> None:
+    """Pass what every database and every parser carries unchanged."""
+    try:
+        body.decode()
+        if _HALF.search(body):
+            # Only a parser knows which halves have found their other one.
+            json.dumps(_parsed(body), ensure_ascii=False).encode()
+    except UnicodeError as error:
+        raise InvalidRequest(
+            "the body holds text that is no Unicode (half a surrogate pair?); send JSON in UTF-8"
+        ) from error
+    if b"\0" in body or _NUL.search(body):
+        raise InvalidRequest(_NUL_FOUND.format("body"))
+
+
+def _parsed(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None  # the route says what is wrong with it
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

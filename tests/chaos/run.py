@@ -54,6 +54,9 @@ class Profile:
     submit_every: float = 12.0
     submit_trials: int = 8
     plans: Mapping[str, Plan] = field(default_factory=dict)
+    usual: Weather = CLEAR  #: between the faults, while the storm lasts
+    repeats: int = 0  #: the storm lasts until so many requests were doubled or reordered
+    sleeps: float = 0.15  #: of the trials, in which a worker sleeps past its lease
 
     def hurried(self, seconds: float) -> dict[str, Plan]:
         """The plans for a storm of so many seconds: as many faults, closer together."""

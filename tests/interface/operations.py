@@ -54,7 +54,9 @@ _BY_SCOPE: dict[Scope | None, list[str]] = {
 }
 #: Which scope each operation needs; none for those that tell nobody anything.
 SCOPES: dict[Operation, Scope | None] = {
-    (line.split()[0], line.split()[1]): scope for scope, lines in _BY_SCOPE.items() for line in lines
+    (line.split()[0], line.split()[1]): scope
+    for scope, lines in _BY_SCOPE.items()
+    for line in lines
 }
 #: Operations that change what belongs to somebody: a study, or a worker and what it holds.
 OF_OWNER = [

@@ -81,7 +81,9 @@ class Site:
                 table.name: sorted(
                     map(
                         tuple,
-                        session.execute(select(*(c for c in table.columns if c.name != "last_used"))),
+                        session.execute(
+                            select(*(c for c in table.columns if c.name != "last_used"))
+                        ),
                     ),
                     key=repr,
                 )
@@ -96,7 +98,9 @@ class Site:
 
 
 @contextmanager
-def running(database_url: str, vocabulary: Vocabulary, data: Path, **changes: Any) -> Iterator[Site]:
+def running(
+    database_url: str, vocabulary: Vocabulary, data: Path, **changes: Any
+) -> Iterator[Site]:
     """A site on this database until the block ends; `changes` are settings."""
     options = {
         "data": data, "database": database_url, "mlflow": False, "token": ROOT,
@@ -206,4 +210,6 @@ def _complete(site: Site, token: str, worker: str, **fields: Any) -> None:
     lease = _lease(site, token, worker)
     metrics = {"psnr_y": 30.0, "mdsi": 0.3}
     result = {"token": lease["token"], "step": STEPS, "metrics": metrics, **fields}
-    site.told("POST", f"/leases/{lease['id']}/result", token=token, json=json.loads(json.dumps(result)))
+    site.told(
+        "POST", f"/leases/{lease['id']}/result", token=token, json=json.loads(json.dumps(result))
+    )

@@ -64,9 +64,8 @@ _values = st.one_of(
 def _places(part: Any, at: Place = ()) -> list[Place]:
     """Every place in a document, the whole first."""
     found = [at]
-    inner = part.items() if isinstance(part, dict) else enumerate(part)
     if isinstance(part, dict | list):
-        for name, value in inner:
+        for name, value in part.items() if isinstance(part, dict) else enumerate(part):
             found += _places(value, (*at, name))
     return found
 

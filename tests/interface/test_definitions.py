@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
+from pydantic import TypeAdapter
 
 from service.contract.study import StudyDefinition
 from service.contract.trial import Lease, StudyView
@@ -18,6 +19,7 @@ from tests.interface.spoiling import spoilt
 
 FEW, MANY = 60, 5000
 _JSON = {"content-type": "application/json"}
+_LEASES = TypeAdapter(list[Lease])
 _numbers = itertools.count()
 
 
@@ -57,7 +59,7 @@ def _begun(site: Site, definition: StudyDefinition, study: str) -> None:
     }
     worker = site.told("POST", "/workers", json=registration)["id"]
     answer = site.ask("POST", "/api/v1/leases", json={"worker": worker})
-    [lease] = [Lease.model_validate(each) for each in json.loads(answer.content)]
+    [lease] = _LEASES.validate_json(answer.content)
     assert lease.job.study_id == study
     assert lease.job.definition == definition
 

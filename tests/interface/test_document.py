@@ -76,7 +76,9 @@ def _cases(operation: Any) -> st.SearchStrategy[Any]:
 def _meet(case: Any, about: Scene, right: Any, choices: st.DataObject) -> None:
     """Let most requests be about something that is there, and some bodies be nearly right."""
     for name in list(case.path_parameters or {}):
-        if choices.draw(st.integers(0, 3), label=f"is {name} known") or case.path.endswith("events"):
+        if choices.draw(st.integers(0, 3), label=f"is {name} known") or case.path.endswith(
+            "events"
+        ):
             case.path_parameters[name] = about.path(case.operation.path).split("/")[
                 case.operation.path.split("/").index(f"{{{name}}}")
             ]
