@@ -27,7 +27,7 @@ _ENOUGH = 2
 _SECONDS = 900.0
 _RED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 
-console = Console(highlight=False, width=140)
+console = Console(highlight=False, markup=False, width=140)
 
 
 def main(words: list[str]) -> int:
