@@ -48,7 +48,7 @@ def list_trials(
     service: ServiceDep,
     ref: str,
     state: Annotated[TrialState | None, Query(description="Only trials in this state.")] = None,
-    cursor: Annotated[int, Query(ge=0, description="`next` of the page before.")] = 0,
+    cursor: Annotated[int, Query(ge=0, le=2**31 - 1, description="`next` of the page before.")] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Page:
     """A page of trials with rungs and attempts."""

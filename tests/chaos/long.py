@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from dataclasses import replace
@@ -24,6 +25,8 @@ def main() -> None:
     )
     parser.add_argument("--plain", action="store_true", help="without MLflow and real training")
     given = parser.parse_args()
+    # Told to end, it still takes down what it has put up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     folder = Path(tempfile.mkdtemp(prefix="srtune-chaos-"))
     profile = cut() if given.cut else long(scale=given.scale)
     if given.minutes:

@@ -14,7 +14,6 @@ from sqlalchemy import select
 
 from service.models import Study
 from service.states import STUDY_ENDS
-from tests.chaos.agent import Temper
 from tests.chaos.checker import Violation, violations
 from tests.chaos.evidence import Evidence
 from tests.chaos.faults import impossible
@@ -26,6 +25,7 @@ from tests.chaos.researcher import Researcher
 from tests.chaos.site import ARITHMETIC, CROWD, Site, Size, add_agents, agent, open_site, wait
 from tests.chaos.storm import Injected, Plan, rage
 from tests.chaos.tables import Tables, dump
+from tests.chaos.temper import Temper
 from tests.chaos.wire import CLEAR, Weather
 from tests.chaos.work import CROWDED, submit_all
 

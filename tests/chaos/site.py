@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,18 +12,18 @@ from typing import TypeVar
 
 from service.client import Client
 from service.db import Database
-from tests.chaos.agent import AgentSettings, Temper
 from tests.chaos.clocks import WrongClock, wrong_clock
+from tests.chaos.commands import free_port, mlflow, postgres, server, trainer
 from tests.chaos.history import History, Operation, Recorded, read
 from tests.chaos.network import Island, island
 from tests.chaos.processes import Keeper, Kept
+from tests.chaos.temper import AgentSettings, Temper
 from tests.chaos.volume import Volume, small_disk
 from tests.chaos.wire import Wire
 
 Found = TypeVar("Found")
 #: Labels that keep simulated and real trainings apart.
 ARITHMETIC, IMAGES, CROWD = {"trains": "numbers"}, {"trains": "images"}, {"trains": "alone"}
-_CLI = (sys.executable, "-m", "service.cli.main")
 
 
 @dataclass(frozen=True)
@@ -110,12 +105,21 @@ def open_site(folder: Path, size: Size, *, seed: int) -> Iterator[Site]:
         keeper = Keeper()
         stack.callback(keeper.end)
         (folder / "histories").mkdir()
-        url, postgres = _postgres(keeper, disk.folder / "postgres", folder)
-        mlflow_url, mlflow = _mlflow(keeper, folder) if size.mlflow else (None, None)
-        ports = [_free_port(), _free_port()]
+        url, cluster = postgres(keeper, disk.folder / "postgres", folder)
+        mlflow_url, lab_book = mlflow(keeper, folder) if size.mlflow else (None, None)
+        ports = [free_port(), free_port()]
         clock = wrong_clock(folder / "clock", "-3h")
         servers = [
-            _server(keeper, folder, disk.folder / "data", url, port, size, mlflow_url)
+            keeper.keep(
+                server(
+                    folder,
+                    disk.folder / "data",
+                    url,
+                    port,
+                    lease_seconds=size.lease_seconds,
+                    mlflow_url=mlflow_url,
+                )
+            )
             for port in ports
         ]
         database = Database(url.replace("postgresql:", "postgresql+psycopg:"))
@@ -132,11 +136,11 @@ def open_site(folder: Path, size: Size, *, seed: int) -> Iterator[Site]:
             disk=disk,
             wire=wire,
             database=database,
-            postgres=postgres,
+            postgres=cluster,
             servers=servers,
             ports=ports,
             mlflow_url=mlflow_url,
-            mlflow=mlflow,
+            mlflow=lab_book,
             island=joined,
             wrong_clock=clock,
         )
@@ -163,7 +167,9 @@ def add_agents(site: Site, *, sleeps: float) -> None:
     first = agent(site, "alone", Temper(labels=CROWD), threads=1)
     site.agents.append(site.keeper.keep(first))
     for place in range(size.trainers):
-        site.trainers.append(site.keeper.keep(_trainer(site, f"trainer{place}")))
+        site.trainers.append(
+            site.keeper.keep(trainer(site.folder, site.wire.url, f"trainer{place}"))
+        )
 
 
 def agent(
@@ -191,92 +197,3 @@ def wait(site: Site, question: Callable[[], Found | None], seconds: float, what:
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what} ({site.folder})"
         time.sleep(0.05)
     return answer
-
-
-def _postgres(keeper: Keeper, data: Path, folder: Path) -> tuple[str, Kept]:
-    """A cluster of our own, as careful as in production, and small."""
-    binaries = _postgres_binaries()
-    inside: tuple[str, ...] = ()
-    sockets = folder / "sockets"
-    sockets.mkdir()
-    if os.geteuid() == 0:
-        user = pwd.getpwnam("postgres")
-        inside = ("setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups")
-        inside += ("--pdeathsig", "KILL")
-        data.mkdir()
-        for owned in (data, sockets):
-            os.chown(owned, user.pw_uid, user.pw_gid)
-    initdb = (binaries / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "-N")
-    subprocess.run(
-        [*inside, *map(str, initdb), "--wal-segsize", "1"], check=True, capture_output=True, cwd="/"
-    )
-    options = {
-        "unix_socket_directories": str(sockets),
-        "listen_addresses": "",
-        "max_connections": "160",
-        "shared_buffers": "32MB",
-        "max_wal_size": "32MB",
-        "min_wal_size": "2MB",
-        "checkpoint_timeout": "30s",
-    }
-    command = [str(binaries / "postgres"), "-D", str(data)]
-    command += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-    kept = Kept("postgres", command, folder / "postgres.log", inside=inside)
-    return f"postgresql://postgres@/postgres?host={sockets}", keeper.keep(kept)
-
-
-def _postgres_binaries() -> Path:
-    packaged = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    found = str(packaged[-1]) if packaged else shutil.which("initdb")
-    assert found is not None, "PostgreSQL is not installed"
-    return Path(found).resolve().parent
-
-
-def _server(
-    keeper: Keeper,
-    folder: Path,
-    data: Path,
-    url: str,
-    port: int,
-    size: Size,
-    mlflow_url: str | None,
-) -> Kept:
-    environment = {
-        "SRTUNE_LEASE_SECONDS": str(size.lease_seconds),
-        "SRTUNE_REAP_SECONDS": "0.3",
-        # All simulated workers come from one address.
-        "SRTUNE_RATE": "0",
-        **({"SRTUNE_MLFLOW_URI": mlflow_url} if mlflow_url else {}),
-    }
-    lab_book = () if mlflow_url else ("--no-mlflow",)
-    command = (*_CLI, "serve", "--data", str(data), "--port", str(port), "--database", url)
-    log = folder / f"server-{port}.log"
-    return keeper.keep(Kept(f"server-{port}", (*command, *lab_book), log, environment))
-
-
-def _trainer(site: Site, name: str) -> Kept:
-    command = (
-        *_CLI, "worker", "--server", site.wire.url, "--device", "cpu", "--name", name,
-        "--folder", str(site.folder / name), "--label", "trains=images", "--allow-data", "/",
-    )  # fmt: skip
-    return Kept(name, command, site.folder / f"{name}.log", again=1.0)
-
-
-def _mlflow(keeper: Keeper, folder: Path) -> tuple[str, Kept]:
-    """MLflow as somebody else would run it: the stock server, one process."""
-    home, port = folder / "mlflow", _free_port()
-    home.mkdir()
-    command = (
-        sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", f"sqlite:///{home}/mlflow.db",
-        "--artifacts-destination", str(home / "artifacts"),
-    )  # fmt: skip
-    kept = Kept("mlflow", command, folder / "mlflow.log", again=1.0)
-    return f"http://127.0.0.1:{port}", keeper.keep(kept)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

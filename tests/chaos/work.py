@@ -9,8 +9,8 @@ from PIL import Image
 from skimage import data as photographs
 
 from service.client import Client
-from tests.chaos.agent import POISON_STUDY
 from tests.chaos.site import ARITHMETIC, CROWD, IMAGES
+from tests.chaos.temper import POISON_STUDY
 
 #: The study of which 64 leases are asked for at once, and how many it may run.
 CROWDED, CROWD_LIMIT = "crowded", 10

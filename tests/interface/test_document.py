@@ -41,11 +41,18 @@ class Documented:
     site: Site
     document: Any
     definition: dict[str, Any]
+    _unchanged: Scene | None = None
+
+    def _about(self, *, changing: bool) -> Scene:
+        """A scene of its own for whoever changes it; those who look share one."""
+        about = self._unchanged or scene(self.site, self.definition)
+        self._unchanged = None if changing else about
+        return about
 
     def ask(self, operation: Operation, examples: int) -> None:
         """Send this operation requests of every kind; each answer is what the document promises."""
-        about = scene(self.site, self.definition)
         method, template = operation
+        about = self._about(changing=method not in ("GET", "HEAD"))
         found = self.document[template][method]
         right = body(operation, about, self.definition).get("json")
 
@@ -65,12 +72,41 @@ class Documented:
 
         conforms()
 
+    def walk(self, examples: int, steps: int) -> None:
+        """Sequences of operations, each about what one before it was answered."""
+        about = scene(self.site, self.definition)
+
+        class Walk(self.document.as_state_machine()):  # type: ignore[misc]  # made at run time
+            def before_call(self, case: Any) -> None:
+                if case.operation.label == "POST /api/v1/leases" and isinstance(case.body, dict):
+                    case.body["worker"] = about.worker
+                if "{ref}" in case.operation.path and "tokens" not in case.operation.path:
+                    case.path_parameters["ref"] = about.study
+
+            def get_call_kwargs(self, case: Any) -> dict[str, Any]:
+                return {"headers": {"authorization": f"Bearer {ROOT}"}, "timeout": 60}
+
+            def validate_response(self, response: Any, case: Any, **options: Any) -> None:
+                case.validate_response(response, checks=CHECKS)
+
+        Walk.run(
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=steps,
+                deadline=None,
+                database=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
+        )
+
 
 def _cases(operation: Any) -> st.SearchStrategy[Any]:
-    right = operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
+    right: st.SearchStrategy[Any] = operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
     if not (operation.path_parameters or operation.query or operation.body):
         return right
-    return right | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
+    wrong: st.SearchStrategy[Any] = operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
+    return right | wrong
 
 
 def _meet(case: Any, about: Scene, right: Any, choices: st.DataObject) -> None:
@@ -105,6 +141,19 @@ def test_an_operation_answers_as_its_document_says(
     documented: Documented, operation: Operation
 ) -> None:
     documented.ask(operation, FEW)
+
+
+@pytest.mark.postgres
+def test_operations_that_follow_each_other_answer_as_their_document_says(
+    documented: Documented,
+) -> None:
+    documented.walk(examples=4, steps=8)
+
+
+@pytest.mark.long
+@pytest.mark.postgres
+def test_a_thousand_sequences_answer_as_their_document_says(documented: Documented) -> None:
+    documented.walk(examples=1000, steps=20)
 
 
 @pytest.mark.long
