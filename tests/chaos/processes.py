@@ -56,7 +56,7 @@ class Kept:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **self.environment},
+                env={**os.environ, "PYTHONFAULTHANDLER": "1", **self.environment},
                 # A group of its own, so that its children can be ended with it.
                 start_new_session=True,
             )

@@ -29,8 +29,8 @@ from tests.chaos.temper import Temper
 from tests.chaos.wire import CLEAR, Weather
 from tests.chaos.work import CROWDED, submit_all
 
-#: What a process of ours may exit with: killed, or told to end and ended in good order.
-_GOOD = {0, -signal.SIGKILL}
+#: What a process of ours may exit with: in good order, or killed; SIGTERM kills who just starts.
+_GOOD = {0, -signal.SIGKILL, -signal.SIGTERM}
 _BAD_AGENT = "bad"
 _ENDED = 2
 _SHORTEST_STORM = 15.0
@@ -194,7 +194,10 @@ def _settle(site: Site, profile: Profile, workers: list[Kept]) -> None:
     for kept in workers:
         kept.wanted = False
         kept.signal(signal.SIGTERM)
-    wait(site, lambda: not any(kept.alive for kept in workers), 60, "the workers to end")
+    _quickly(site, lambda: not any(kept.alive for kept in workers), seconds=60.0)
+    for kept in workers:
+        kept.signal(signal.SIGABRT)  # whoever is still there writes down where he hangs, and goes
+    _quickly(site, lambda: not any(kept.alive for kept in workers), seconds=5.0)
     site.keeper.tend()
 
 

@@ -33,12 +33,12 @@ class Holding(Book):
             return expect((answer.status, answer.error) == (404, "WorkerNotFound"), f"{answer}")
         given = answer.json if answer.status == 200 else []
         expect(answer.status in (200, 204), f"{answer} to a request for trials")
+        self.hear(body["worker"])
         word = body.get("request") and f"{body['worker']}:{body['request']}"
         before = {k: a["token"] for k, a in self.attempts.items() if word and a["word"] == word}
         if before:
             repeated = {lease["id"]: lease["token"] for lease in given}
             return expect(repeated == before, f"the repeat got {repeated}, not {before}")
-        self.hear(body["worker"])
         room = {key: self._room(study, worker, body) for key, study in self.studies.items()}
         open_to = {key: self._waiting(self.studies[key])[:n] for key, n in room.items() if n > 0}
         best = [self._priority(key) for key, trials in open_to.items() if trials]
