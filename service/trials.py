@@ -172,8 +172,11 @@ def _check_same(trial: Trial, result: Result) -> None:
 
 
 def _late_repeat(held: Held, stored: Answered | None) -> Verdict:
-    """The first answer again, for a report that comes twice and late; LeaseLost for a new one."""
-    if held.attempt.outcome != "complete" or stored is None or stored.token != held.attempt.token:
+    """The first answer again, for a report that comes twice and late; LeaseLost for a new one.
+
+    The step may have been reported first by an earlier attempt: this one's report was answered, too.
+    """
+    if held.attempt.outcome != "complete" or stored is None:
         return parting(held)
     return Verdict(action=Action(stored.verdict), reason=stored.reason)
 

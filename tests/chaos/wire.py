@@ -125,7 +125,7 @@ class Wire:
     async def _carry(self, request: Request) -> bytes:
         """Do to the request what the weather says; the answer's bytes, none if it is lost."""
         weather, draw = self.weather, self._draw
-        self.counts["requests"] += 1
+        self.counts["through the wire"] += 1
         if weather.dumb or draw.random() < weather.lose:
             self.counts["lost"] += 1
             return b""
