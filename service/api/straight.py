@@ -48,7 +48,7 @@ class Straight(BaseRoute):
     def __init__(self, prefix: str, routes: Iterable[BaseRoute]) -> None:
         self._base = f"{prefix}/leases"
         self._routes = {
-            route.path.rpartition("/")[2]: _straight(prefix, route)
+            route.path.rpartition("/")[2]: _straight(route)
             for route in routes
             if isinstance(route, APIRoute) and route.path.startswith("/leases")
         }
@@ -83,14 +83,14 @@ class Straight(BaseRoute):
         await answer(scope, receive, send)
 
 
-def _straight(prefix: str, route: APIRoute) -> _Straight:
+def _straight(route: APIRoute) -> _Straight:
     hints = get_type_hints(route.endpoint)
     name = next(
         name
         for name in inspect.signature(route.endpoint).parameters
         if isinstance(hints[name], type) and issubclass(hints[name], BaseModel)
     )
-    return _Straight(route.endpoint, f"{prefix}{route.path}", name, hints[name])
+    return _Straight(route.endpoint, route.path, name, hints[name])
 
 
 def _parsed(message: type[BaseModel], body: bytes) -> BaseModel:

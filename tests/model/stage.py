@@ -21,6 +21,8 @@ API = "/api/v1"
 BACK_OFF_LONGER = 600.0
 #: An object that nobody has.
 NOWHERE = {"sha256": "0" * 64, "size": 7}
+#: A lease or study that nobody was given.
+NOBODY = "0" * 24
 CAUSES = ["diverged", "out_of_memory", "data", "definition", "storage", "error"]
 
 
@@ -109,8 +111,7 @@ class Stage(RuleBasedStateMachine):
         self, saying: str, lease: str, what: int, score: int, *, token: int | None = None
     ) -> Call:
         """A message about a lease; `what` and `score` choose its content."""
-        attempt = self.book.attempts[lease]
-        body: Row = {"token": attempt["token"] if token is None else token}
+        body: Row = {"token": self._token(lease) if token is None else token}
         metrics = {"psnr_y": 25.0 + score, "mdsi": 0.5 - score / 20}
         step = RUNGS[what % len(RUNGS)]
         if saying == "heartbeat":
@@ -142,8 +143,19 @@ class Stage(RuleBasedStateMachine):
             if blob != NOWHERE:
                 replica.restore(blob["sha256"])
 
-    def _live(self) -> list[str]:
+    def _holder(self, which: int) -> str:
+        """A living lease, if there is one to be had."""
+        living = self._living()
+        if not living:
+            self._ask(self._worker("roomy"), 2, None)
+            living = self._living()
+        return str(self._pick(living or list(self.book.attempts) or [NOBODY], which))
+
+    def _living(self) -> list[str]:
         return [key for key, a in self.book.attempts.items() if a["outcome"] == "running"]
+
+    def _token(self, lease: str) -> int:
+        return int(self.book.attempts[lease]["token"]) if lease in self.book.attempts else 1
 
     def _worker(self, name: str) -> str:
         return next(key for key, worker in self.book.workers.items() if worker["name"] == name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -92,7 +93,8 @@ def _red(copy: Path, tests: list[str]) -> list[str]:
         "-p",
         "no:randomly",
     ]
-    command += ["-p", "no:cacheprovider", "--tb", "no", "--maxfail", str(_ENOUGH), *tests]
+    command += ["-p", "no:cacheprovider", "--tb", "no", "--timeout", "120"]
+    command += ["--maxfail", str(_ENOUGH), *tests]
     # The copy is imported and not the checkout, which may be installed in place. Examples are not
     # made smaller: that they fail is all that is asked.
     environment = {
@@ -101,14 +103,28 @@ def _red(copy: Path, tests: list[str]) -> list[str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "SRTUNE_NO_SHRINKING": "1",
     }
-    done = subprocess.run(
-        command, cwd=copy, env=environment, capture_output=True, text=True, timeout=_SECONDS
+    process = subprocess.Popen(
+        command,
+        cwd=copy,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # Else a shell that runs this in the background has it ignore the interrupt below.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    if done.returncode == 0:
+    try:
+        said, _ = process.communicate(timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
+        # Interrupted, not killed: pytest still stops the PostgreSQL that it started.
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+        return ["(none of its tests came to an end)"]
+    if process.returncode == 0:
         return []
-    red = _RED.findall(done.stdout)
-    if done.returncode != 1 or not red:
-        raise RuntimeError(f"pytest ended with {done.returncode}: {done.stdout[-2000:]}")
+    red = _RED.findall(said)
+    if process.returncode != 1 or not red:
+        raise RuntimeError(f"pytest ended with {process.returncode}: {said[-2000:]}")
     return red
 
 
